@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: ISC
+#pragma once
+
+/* What a process does to itself at its start. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+/* No core dumps and no ptrace by the same user, since keys are in memory; umask 077. */
+void os_process_harden(void);
+/* Keeps a key out of swap; false when the limit (RLIMIT_MEMLOCK) forbids it, which is no error. */
+bool os_process_lock_memory(void *bytes, size_t size);
+/* Raises the soft limit of open files to the hard one, at most `wanted`; returns what it is now. */
+uint64_t os_process_file_limit(uint64_t wanted);
+bool os_process_is_root(void);
+uint64_t os_process_page_size(void);
+/* Own resident set, for status. 0 when unknown. */
+uint64_t os_process_resident_bytes(void);
+/* Number of open descriptors, for tests and status. 0 when unknown. */
+uint32_t os_process_open_files(void);
