@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: ISC
+#pragma once
+
+/* What answers show, typed: a backend fills these and the api writes the JSON, so that every node
+ * says the same thing in the same words. Text pointers are borrowed for the call only; a NULL or
+ * empty text is left out of the JSON, and so is a number whose comment says so. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/facts.h"
+#include "base/id.h"
+#include "base/machine.h"
+#include "base/name.h"
+
+enum { API_SCHEMA = 1, API_SCORE_PARTS_MAX = 16 };
+
+enum api_node_state { API_NODE_ALIVE, API_NODE_SUSPECT, API_NODE_DEAD, API_NODE_LEFT };
+
+struct api_node_view {
+    struct ppn_node_id id;
+    const char *name;
+    const uint8_t *mesh_address; /* 16 bytes, or NULL */
+    enum api_node_state state;
+    const char *state_detail; /* "daemon gone, machine reachable", in words; or NULL */
+    uint64_t incarnation;
+    bool self;
+    bool relay;                        /* role by admission */
+    const struct ppn_profile *profile; /* NULL: nothing heard of it yet */
+    const struct ppn_load *load;       /* NULL likewise */
+    uint64_t memory_free_bytes;        /* what placement would count on; shown when load is there */
+    int64_t seen_ms_ago;               /* -1: never, or itself */
+    int64_t round_trip_us;             /* -1: unknown */
+    const char *path; /* "direct", "relayed", "plain", ...; NULL: itself or unknown */
+};
+
+struct api_vm_view {
+    struct ppn_vm_info info;
+    struct ppn_node_id node_id;
+    const char *node;
+    const uint8_t *address; /* 16 bytes; NULL: the VM has no address of its own */
+    bool node_down;         /* its node is dead: info is the last that was heard */
+};
+
+enum api_mesh_mode { API_MESH_STARTING, API_MESH_KERNEL, API_MESH_USERSPACE, API_MESH_PLAIN };
+
+struct api_status {
+    const char *network; /* name; NULL before the first join */
+    struct ppn_hash network_id;
+    struct ppn_node_id id;
+    const char *name;
+    const char *version;
+    const uint8_t *mesh_address; /* 16 bytes, or NULL */
+    const char *phase;           /* "starting", "joining", "waiting for approval", "member", ... */
+    enum api_mesh_mode mesh;
+    const char *mesh_interface;
+    uint16_t listen_port;
+    bool admin; /* an admin key is on this node */
+    bool cordoned;
+    uint32_t nodes_alive, nodes_suspect, nodes_dead;
+    uint32_t vms_here, vms_running_here;
+    uint32_t joins_waiting;
+    uint64_t log_entries;
+    struct ppn_hash log_head; /* digest of the log; equal on nodes that agree. Zero: left out */
+    int64_t uptime_ms;
+    const char *problem; /* what a person should look at, with the next step; NULL: all is well */
+};
+
+struct api_join_view {
+    struct ppn_node_id id;
+    const char *name;
+    const char *address; /* from where it asked, as text */
+    int64_t asked_unix_ms;
+    const struct ppn_profile *offers; /* may be NULL */
+    bool invited;
+};
+
+struct api_log_entry_view {
+    struct ppn_hash id;
+    const char *kind; /* "genesis", "admit", ... */
+    struct ppn_node_id author;
+    const char *author_name;        /* NULL: not a member (an admin key of its own) */
+    uint64_t sequence;              /* of its author */
+    int64_t unix_ms;                /* as the author claims */
+    const char *subject;            /* name of who it is about, or NULL */
+    struct ppn_node_id subject_id;  /* zero: none */
+    bool effective;                 /* false: overruled by the fold */
+    const char *text;               /* the entry in words */
+    const struct ppn_hash *parents; /* parent_count of them */
+    uint32_t parent_count;
+};
+
+/* Ends a log listing when it was asked for. */
+struct api_log_verdict {
+    bool valid;
+    uint64_t entries;
+    const char *text;
+};
+
+struct api_image_view {
+    const char *name;
+    struct ppn_hash sha256;   /* of the file as stored */
+    uint64_t size_bytes;      /* on disk */
+    uint64_t virtual_bytes;   /* as the guest sees it; 0: left out */
+    const char *format;       /* "qcow2", "raw" */
+    bool here;                /* on the node that answers */
+    const char *const *nodes; /* names of alive nodes that have it */
+    uint32_t node_count;
+    uint32_t used_by;      /* VMs here on top of it */
+    int64_t added_unix_ms; /* 0: left out */
+};
+
+/* One node in the answer to "where would this go". */
+struct api_score_part {
+    const char *name;
+    int64_t value;
+};
+
+struct api_placement_row {
+    struct ppn_node_id id;
+    const char *node;
+    bool fits;
+    uint32_t rank;      /* 1 is the first choice; 0 when it does not fit */
+    int64_t score;      /* shown when it fits */
+    const char *reason; /* why not, with numbers; or what speaks for it */
+    uint32_t part_count;
+    struct api_score_part parts[API_SCORE_PARTS_MAX];
+};
+
+struct api_path_view {
+    struct ppn_node_id id;
+    const char *node;
+    const char *path;         /* "direct", "relayed", "plain", "none" */
+    const char *endpoint;     /* where packets go now, as text; or NULL */
+    int64_t handshake_ms_ago; /* -1: never */
+    int64_t round_trip_us;    /* -1: unknown */
+    int64_t loss_per_mille;   /* -1: unknown */
+    uint64_t received_bytes, sent_bytes;
+    const char *reason; /* why this path, in words */
+    const char *advice; /* what the person can do; or NULL */
+};
+
+struct api_invite_view {
+    const char *token; /* the whole token, shown once */
+    uint32_t uses;
+    int64_t expires_unix_ms;
+};
+
+/* A step of a run, a fetch or an upload, for people and for --json. */
+struct api_progress {
+    const char *stage; /* one word: "placing", "preparing", "fetching", "starting", ... */
+    const char *node;  /* where; or NULL */
+    const char *text;  /* for people */
+    int percent;       /* 0..100; -1: unknown, left out */
+};
+
+enum api_event_type {
+    API_EVENT_NODE_ALIVE,
+    API_EVENT_NODE_SUSPECT,
+    API_EVENT_NODE_DEAD,
+    API_EVENT_NODE_LEFT,
+    API_EVENT_NODE_UPDATED,
+    API_EVENT_JOIN_REQUESTED,
+    API_EVENT_JOIN_ENDED, /* admitted, denied, or went away */
+    API_EVENT_LOG_ENTRY,
+    API_EVENT_VM_UPDATED, /* a new VM, or any change people see */
+    API_EVENT_VM_REMOVED,
+    API_EVENT_SYNCED, /* the present state is told; changes follow */
+    API_EVENT_COUNT
+};
+
+/* Exactly the view that belongs to the type is set, the others NULL. VM_REMOVED needs vm.info.id,
+ * vm.info.name and vm.node only. */
+struct api_event {
+    enum api_event_type type;
+    int64_t time_monotonic_ns; /* CLOCK_MONOTONIC of the node that answers */
+    int64_t time_unix_ms;
+    const struct api_node_view *node;
+    const struct api_vm_view *vm;
+    const struct api_join_view *join;
+    const struct api_log_entry_view *entry;
+};
+
+/* "alive", "node-suspect", ...: the words used in JSON. Never NULL. */
+const char *api_node_state_name(enum api_node_state state);
+const char *api_vm_state_name(enum ppn_vm_state state);
+const char *api_kvm_name(enum ppn_kvm_level level);
+const char *api_isolation_name(enum ppn_isolation isolation);
+const char *api_event_name(enum api_event_type type);
+const char *api_mesh_name(enum api_mesh_mode mode);
+
+/* PPN_ERROR_INVALID for a word that api_isolation_name never says. */
+enum ppn_error api_isolation_parse(const char *name, enum ppn_isolation *isolation) PPN_CHECK;
