@@ -27,7 +27,7 @@ struct api_backend;
 
 enum {
     API_TARGET_MAX = 1024,             /* path and query */
-    API_BODY_MAX = 512 * 1024,         /* a body that is not streamed; keys and user data in JSON */
+    API_BODY_MAX = 256 * 1024,         /* a body that is not streamed; keys and user data in JSON */
     API_REPLY_MAX = 64 * 1024 * 1024,  /* one reply: a list over PPN_MEMBERS_MAX nodes fits */
     API_STREAM_QUEUE_MAX = 256 * 1024, /* unsent bytes of a stream */
     API_EVENT_QUEUE_MAX = 48 * 1024 * 1024, /* likewise, events: the present state of everything */

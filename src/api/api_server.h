@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: ISC
 #pragma once
 
-/* The local HTTP/1.1 server on a UNIX socket. It is one file descriptor to its owner: readable when
- * there is work. No thread, no callback before api_server_dispatch(), except the backend's own
- * answers made in between. Owned by the caller; the backend must outlive it. */
+/* The local HTTP/1.1 server on a UNIX socket, in the caller's event loop (libmicrohttpd without a
+ * thread of its own). Owned by the caller; loop and backend must outlive it. */
 
 #include "api/api_backend.h"
 #include "base/error.h"
+#include "os/os_loop.h"
 
 struct api_server;
 
@@ -21,14 +21,8 @@ struct api_server_config {
 /* Listens on path with mode 0660. A socket file that no process answers is replaced; one that
  * answers is PPN_ERROR_EXISTS ("another ppn-node runs"). INVALID: the path is too long or no
  * socket. */
-enum ppn_error api_server_open(struct api_server **server, const struct api_server_config *config,
-                               struct ppn_failure *failure) PPN_CHECK;
-
-/* Watch it for reading; the same number as long as the server lives. */
-int api_server_fd(const struct api_server *server);
-
-/* Does all that can be done without waiting. */
-void api_server_dispatch(struct api_server *server);
+enum ppn_error api_server_open(struct os_loop *loop, const struct api_server_config *config,
+                               struct api_server **server, struct ppn_failure *failure) PPN_CHECK;
 
 /* Ends every connection (backends hear `gone`), removes the socket. NULL is fine. */
 void api_server_close(struct api_server *server);
