@@ -81,8 +81,8 @@ struct placement_request {
     X(CORDONED, "cordoned")                                                                        \
     X(BATTERY, "battery")                                                                          \
     X(LID, "lid")                                                                                  \
-    X(VCPUS, "vcpus")                                                                              \
     X(CPUS, "cpus")                                                                                \
+    X(VCPUS, "vcpus")                                                                              \
     X(MEMORY, "memory")                                                                            \
     X(MEMORY_AVAILABLE, "memory_available")                                                        \
     X(DISK, "disk")
