@@ -9,8 +9,8 @@
  * Life: the transport opens it, feeds the body, pulls the answer and releases it. The backend is
  * called once by the router with checked arguments and owes exactly one answer: a reply, or a
  * stream ended, or an upgrade ended. With that call its pointer is void. When the asker goes away
- * first, `gone` is called once instead, and the pointer is void after it. One thread only; calls
- * may nest (a backend may answer inside the call that asked it). */
+ * first, `gone` (if watched) is called once instead, and the pointer is void after it. One thread
+ * only; calls may nest (a backend may answer inside the call that asked it). */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -65,7 +65,8 @@ struct api_watch {
     void (*body_end)(void *context, struct api_request *request);
     /* A stream that had been full has room again (half of its queue). */
     void (*writable)(void *context, struct api_request *request);
-    /* The asker went away. The pointer is void after this. */
+    /* The asker went away. The pointer is void after this. Whoever streams or may answer much later
+     * sets it; without it the request lives on until it is answered, to nobody. */
     void (*gone)(void *context, struct api_request *request);
 };
 
