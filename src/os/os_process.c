@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: ISC
+#include "os/os_process.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "os/os_file.h"
+
+void os_process_harden(void)
+{
+    struct rlimit none = {0, 0};
+    setrlimit(RLIMIT_CORE, &none);
+    prctl(PR_SET_DUMPABLE, 0);
+    umask(077);
+}
+
+bool os_process_lock_memory(void *bytes, size_t size)
+{
+    madvise(bytes, size, MADV_DONTDUMP);
+    return mlock(bytes, size) == 0;
+}
+
+uint64_t os_process_file_limit(uint64_t wanted)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return 0;
+    rlim_t raised = limit.rlim_max < wanted ? limit.rlim_max : wanted;
+    if (raised > limit.rlim_cur) {
+        limit.rlim_cur = raised;
+        if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+            getrlimit(RLIMIT_NOFILE, &limit);
+    }
+    return limit.rlim_cur;
+}
+
+bool os_process_is_root(void)
+{
+    return geteuid() == 0;
+}
+
+uint64_t os_process_page_size(void)
+{
+    long size = sysconf(_SC_PAGESIZE);
+    PPN_ASSERT(size > 0);
+    return (uint64_t)size;
+}
+
+uint64_t os_process_resident_bytes(void)
+{
+    char text[128];
+    unsigned long pages = 0;
+    if (os_file_read_text("/proc/self/statm", text, sizeof text) != PPN_OK ||
+        sscanf(text, "%*u %lu", &pages) != 1)
+        return 0;
+    return pages * os_process_page_size();
+}
+
+uint32_t os_process_open_files(void)
+{
+    DIR *directory = opendir("/proc/self/fd");
+    uint32_t count = 0;
+    if (!directory)
+        return 0;
+    for (const struct dirent *entry = readdir(directory); entry; entry = readdir(directory))
+        count += entry->d_name[0] != '.';
+    closedir(directory);
+    return count - 1; /* less the directory itself */
+}
