@@ -19,6 +19,7 @@
  * newer node may try. Frames before HELLO, or a HELLO whose range does not contain our major
  * version, close the connection. */
 
+#include "base/facts.h"
 #include "base/id.h"
 #include "base/limits.h"
 #include "base/name.h"
@@ -47,6 +48,7 @@ enum wire_peer_rule {
     X(LOG_PUSH, 7, CONNECTION)    /* a batch nobody asked for: new entries, to all at once */      \
     X(FLEET, 8, CONNECTION)       /* one fleet message */                                          \
     X(GOSSIP, 9, CONNECTION)      /* one gossip packet when UDP does not get through */            \
+    X(JOIN, 10, CONNECTION)       /* a join request that knocked at the sender */                  \
     X(VM_LIST_WANT, 16, OPENER)   /* known digest */                                               \
     X(VM_LIST, 17, ANSWERER)      /* ends the stream */                                            \
     X(IMAGE_LIST_WANT, 18, OPENER)                                                                 \
@@ -71,6 +73,7 @@ enum {
     WIRE_PEER_OVERHEAD = 32, /* length, frame array, major, kind, stream, payload's own headers */
     WIRE_SOFTWARE_MAX = 31,
     WIRE_LOG_HASHES_MAX = 256,
+    WIRE_JOIN_NOTE_MAX = 4096,
     WIRE_IMAGE_CHUNK_MAX = 128 * 1024,
     WIRE_API_PATH_MAX = 512,
     WIRE_API_QUERY_MAX = 1024,
@@ -107,6 +110,13 @@ struct ppn_hash wire_hashes_at(struct wire_hashes hashes, uint32_t index);
 struct wire_log_want {
     struct wire_hashes have; /* the asker's heads: their ancestors need not be sent */
     struct wire_hashes want; /* entries it has heard of; empty: whatever `have` lacks */
+};
+
+/* A machine that knocks at one member is told to all, so that the one with the admin key sees it.
+ */
+struct wire_join_note {
+    struct ppn_slice request; /* admission's join request, 1..WIRE_JOIN_NOTE_MAX bytes, opaque */
+    struct ppn_endpoint from; /* where it knocked from, as the sender saw it */
 };
 
 struct wire_image_item {
