@@ -30,10 +30,10 @@
 enum {
     WG_KEY_SIZE = 32,
     WG_PEERS_MAX = PPN_MEMBERS_MAX,
-    WG_DEVICE_PEERS_MAX = 2 * WG_PEERS_MAX, /* a dump may hold removed ones still */
-    WG_BATCH_MAX = 64,                      /* changes in one batch: one `wg set` command line */
-    WG_PREFIX_MAX = 32,                     /* local prefixes looked at */
-    WG_CANDIDATES_MAX = PPN_ENDPOINTS_MAX + 1,
+    WG_DEVICE_PEERS_MAX = 2 * WG_PEERS_MAX,    /* a dump may hold removed ones still */
+    WG_BATCH_MAX = 64,                         /* changes in one batch: one `wg set` command line */
+    WG_PREFIX_MAX = 32,                        /* local prefixes looked at */
+    WG_CANDIDATES_MAX = PPN_ENDPOINTS_MAX + 2, /* the hint and the last one that worked */
     WG_KEEPALIVE_S = 25 /* below the 30 s that RFC 4787's laggards keep a mapping */
 };
 
@@ -116,7 +116,7 @@ enum wg_change_kind {
     WG_REMOVE,  /* key */
     WG_ADD,     /* key, allowed, keepalive_s, and the endpoint if there is one */
     WG_ALLOWED, /* key, allowed: replace what the peer has */
-    WG_ENDPOINT /* key, endpoint, keepalive_s; the peer exists */
+    WG_ENDPOINT /* key, keepalive_s, and the endpoint if it changes; the peer exists */
 };
 
 struct wg_change {
@@ -147,10 +147,27 @@ struct wg_config {
     bool plain;         /* `--mesh plain`: there is no device, no update is ever emitted */
 };
 
-struct wg_candidate_entry;
 struct wg_peer;
+struct wg_entry;
+struct wg_index;
 
-/* Memory grows with the members, by malloc, up to the limits above; wg_free gives it back. */
+enum { WG_KEPT_MAX = 64 }; /* nodes whose endpoints came before the log named them */
+
+/* What is known of a node's endpoints, in the order of arrival. */
+struct wg_endpoints {
+    bool has_hint;
+    struct ppn_endpoint hint;
+    uint32_t count;
+    struct ppn_candidate list[PPN_ENDPOINTS_MAX];
+};
+
+struct wg_kept {
+    struct ppn_node_id node;
+    struct wg_endpoints endpoints;
+};
+
+/* Fields belong to the core. Memory grows with the members, by malloc, up to the limits above;
+ * wg_free gives it back. */
 struct wg {
     struct wg_config config;
     struct ppn_random random;
@@ -159,25 +176,28 @@ struct wg {
     bool behind_nat;
     size_t prefix_count;
     struct wg_prefix prefixes[WG_PREFIX_MAX];
-    struct wg_peer *peers; /* sorted by node id; members only */
     size_t peer_count;
-    struct wg_device_entry *device; /* sorted by key: what the device is believed to hold */
-    size_t device_count, device_capacity;
-    struct wg_candidate_entry *kept; /* endpoints of nodes not (yet) members, oldest replaced */
-    size_t kept_count;
+    struct wg_peer *peers;   /* members but this node, sorted by node id */
+    struct wg_index *by_key; /* the same ones, sorted by key */
+    size_t entry_count, entry_capacity;
+    struct wg_entry *entries; /* what the device holds, as far as known, sorted by key */
+    size_t kept_count, kept_next;
+    struct wg_kept kept[WG_KEPT_MAX];
     enum wg_update_kind outstanding;
-    bool device_known; /* a dump was seen since the start or the last RESET */
-    uint64_t batch;
-    struct wg_update in_flight;
+    bool device_known; /* entries are true: read or made since the last failure */
+    struct ppn_duration retry;
     struct ppn_instant observe_at;
+    struct wg_update in_flight; /* the batch outstanding */
 };
 
 void wg_init(struct wg *wg, const struct wg_config *config, struct ppn_instant now, uint64_t seed);
 void wg_free(struct wg *wg);
 
 /* *update is written whole: kind NONE when there is nothing to do. Errors leave the state as it
- * was: INVALID (counts, an unmapped or zero endpoint), STALE (an older log version), NO_MEMORY. An
- * APPLIED or OBSERVED that answers nothing outstanding is ignored, since RESET may cross it. */
+ * was: INVALID (counts; two members with one node id, key or address), STALE (an older log
+ * version), NO_MEMORY. Endpoints that can never be dialled (port 0, loopback, multicast,
+ * link-local, inside the mesh) are skipped. An APPLIED or OBSERVED that answers nothing outstanding
+ * is ignored, since RESET may cross it. */
 enum ppn_error wg_step(struct wg *wg, struct ppn_instant now, const struct wg_event *event,
                        struct wg_update *update) PPN_CHECK;
 

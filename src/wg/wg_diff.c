@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: ISC
+#include <string.h>
+
+#include "base/assert.h"
+#include "wg/wg_internal.h"
+
+static uint16_t keepalive(const struct wg *wg)
+{
+    return wg->behind_nat ? WG_KEEPALIVE_S : 0;
+}
+
+/* The next free change of the batch, or NULL when it is full. */
+static struct wg_change *next_change(struct wg_update *update, enum wg_change_kind kind,
+                                     const struct wg_key *key)
+{
+    if (update->count == WG_BATCH_MAX)
+        return NULL;
+    struct wg_change *change = &update->changes[update->count++];
+    *change = (struct wg_change){.kind = kind, .key = *key};
+    return change;
+}
+
+/* False when not all of them fitted. */
+static bool removals(const struct wg *wg, struct wg_update *update)
+{
+    for (size_t i = 0; i < wg->entry_count; i++) {
+        const struct wg_key *key = &wg->entries[i].seen.key;
+        if (wg_peer_by_key(wg, key) == NULL && next_change(update, WG_REMOVE, key) == NULL)
+            return false;
+    }
+    return true;
+}
+
+static bool additions(const struct wg *wg, struct wg_update *update)
+{
+    for (size_t i = 0; i < wg->peer_count; i++) {
+        const struct wg_peer *peer = &wg->peers[i];
+        if (wg_entry_find(wg, &peer->key) != NULL)
+            continue;
+        struct wg_change *change = next_change(update, WG_ADD, &peer->key);
+        if (change == NULL)
+            return false;
+        memcpy(change->allowed, peer->allowed, sizeof(change->allowed));
+        change->keepalive_s = keepalive(wg);
+        struct ppn_endpoint order[WG_CANDIDATES_MAX];
+        change->has_endpoint = wg_endpoint_order(wg, peer, NULL, order) > 0;
+        if (change->has_endpoint)
+            change->endpoint = order[0];
+    }
+    return true;
+}
+
+static bool allowed_matches(const struct wg_observed *seen, const struct wg_peer *peer)
+{
+    return seen->allowed_one && memcmp(seen->allowed, peer->allowed, sizeof(peer->allowed)) == 0;
+}
+
+static void corrections(const struct wg *wg, struct ppn_instant now, struct wg_update *update)
+{
+    for (size_t i = 0; i < wg->entry_count; i++) {
+        const struct wg_entry *entry = &wg->entries[i];
+        const struct wg_peer *peer = wg_peer_by_key(wg, &entry->seen.key);
+        if (peer == NULL || allowed_matches(&entry->seen, peer))
+            continue;
+        struct wg_change *change = next_change(update, WG_ALLOWED, &peer->key);
+        if (change == NULL)
+            return;
+        memcpy(change->allowed, peer->allowed, sizeof(change->allowed));
+    }
+    for (size_t i = 0; i < wg->entry_count; i++) {
+        const struct wg_entry *entry = &wg->entries[i];
+        const struct wg_peer *peer = wg_peer_by_key(wg, &entry->seen.key);
+        if (peer == NULL)
+            continue;
+        struct ppn_endpoint endpoint = {{0}, 0};
+        bool moves = wg_endpoint_choose(wg, peer, entry, now, &endpoint);
+        if (!moves && entry->seen.keepalive_s == keepalive(wg))
+            continue;
+        struct wg_change *change = next_change(update, WG_ENDPOINT, &peer->key);
+        if (change == NULL)
+            return;
+        change->has_endpoint = moves;
+        change->endpoint = endpoint;
+        change->keepalive_s = keepalive(wg);
+    }
+}
+
+bool wg_diff(const struct wg *wg, struct ppn_instant now, struct wg_update *update)
+{
+    PPN_ASSERT(wg->device_known && wg->has_members);
+    memset(update, 0, sizeof(*update));
+    update->kind = WG_UPDATE_APPLY;
+    update->log_version = wg->log_version;
+    if (removals(wg, update) && additions(wg, update))
+        corrections(wg, now, update);
+    return update->count > 0;
+}
+
+static void remove_entry(struct wg *wg, const struct wg_key *key)
+{
+    struct wg_entry *entry = wg_entry_find(wg, key);
+    PPN_ASSERT(entry != NULL);
+    size_t index = (size_t)(entry - wg->entries);
+    memmove(entry, entry + 1, (wg->entry_count - index - 1) * sizeof(*entry));
+    wg->entry_count--;
+}
+
+static struct wg_entry *add_entry(struct wg *wg, struct ppn_instant now,
+                                  const struct wg_change *change)
+{
+    PPN_ASSERT(wg->entry_count < wg->entry_capacity);
+    size_t index = 0;
+    while (index < wg->entry_count &&
+           memcmp(wg->entries[index].seen.key.bytes, change->key.bytes, WG_KEY_SIZE) < 0)
+        index++;
+    struct wg_entry *entry = &wg->entries[index];
+    memmove(entry + 1, entry, (wg->entry_count - index) * sizeof(*entry));
+    wg->entry_count++;
+    *entry = (struct wg_entry){.seen_at = now, .heard_at = now, .unwell_at = now};
+    entry->seen.key = change->key;
+    return entry;
+}
+
+static void change_entry(struct wg *wg, struct ppn_instant now, const struct wg_change *change)
+{
+    struct wg_entry *entry =
+        change->kind == WG_ADD ? add_entry(wg, now, change) : wg_entry_find(wg, &change->key);
+    PPN_ASSERT(entry != NULL);
+    if (change->kind == WG_ADD || change->kind == WG_ALLOWED) {
+        entry->seen.allowed_one = true;
+        memcpy(entry->seen.allowed, change->allowed, sizeof(change->allowed));
+    }
+    if (change->kind == WG_ALLOWED)
+        return;
+    entry->seen.keepalive_s = change->keepalive_s;
+    if (!change->has_endpoint)
+        return;
+    entry->seen.has_endpoint = true;
+    entry->seen.endpoint = change->endpoint;
+    const struct wg_peer *peer = wg_peer_by_key(wg, &change->key);
+    struct ppn_endpoint order[WG_CANDIDATES_MAX];
+    size_t choices = peer == NULL ? 1 : wg_endpoint_order(wg, peer, entry, order);
+    wg_entry_tried(wg, entry, choices, now);
+}
+
+void wg_diff_applied(struct wg *wg, struct ppn_instant now, const struct wg_update *update)
+{
+    for (size_t i = 0; i < update->count; i++) {
+        if (update->changes[i].kind == WG_REMOVE)
+            remove_entry(wg, &update->changes[i].key);
+        else
+            change_entry(wg, now, &update->changes[i]);
+    }
+}
