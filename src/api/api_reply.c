@@ -8,7 +8,7 @@
 #include "api/api_json.h"
 #include "base/assert.h"
 
-static const char json_type[] = "application/json";
+static const char json_media_type[] = "application/json";
 
 /* Bounded by API_REPLY_MAX. What does not fit (or finds no memory) is told by failed_reply(). */
 static bool reply_add(struct api_request *request, const char *bytes, size_t size)
@@ -81,7 +81,7 @@ static void reply_failed(struct api_request *request)
                                "\"message\":\"the answer does not fit into memory\"}}\n";
     api_queue_free(&request->queue);
     (void)reply_add(request, text, sizeof(text) - 1);
-    api_request_answer_begin(request, API_ANSWER_WHOLE, 500, json_type);
+    api_request_answer_begin(request, API_ANSWER_WHOLE, 500, json_media_type);
     api_request_answer_end(request);
 }
 
@@ -95,7 +95,7 @@ static void reply_text(struct api_request *request, unsigned status, char *text)
         reply_failed(request);
         return;
     }
-    api_request_answer_begin(request, API_ANSWER_WHOLE, status, json_type);
+    api_request_answer_begin(request, API_ANSWER_WHOLE, status, json_media_type);
     api_request_answer_end(request);
 }
 
@@ -252,7 +252,7 @@ void api_list_end(struct api_request *request)
         reply_failed(request);
         return;
     }
-    api_request_answer_begin(request, API_ANSWER_WHOLE, 200, json_type);
+    api_request_answer_begin(request, API_ANSWER_WHOLE, 200, json_media_type);
     api_request_answer_end(request);
 }
 
