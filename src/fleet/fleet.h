@@ -49,12 +49,12 @@ struct fleet_config {
     struct ppn_duration prepare_max;     /* 1 h: a preparation that never ends is given up */
     struct ppn_duration patience;        /* 2 min: an accepted request waits for a candidate */
     struct ppn_duration claim_patience;  /* 10 s: then a silent member counts as not reachable */
-    struct ppn_duration fit_silence;     /* 5 s: the shell owes a verdict by then */
+    struct ppn_duration fit_silence;     /* 5 s: the shell owes an answer by then */
     struct ppn_duration hold_query;      /* 30 s: a prepared target asks its origin */
     struct ppn_duration hold_release;    /* 10 min without a word from the origin: released */
     struct ppn_duration clock_skew;      /* 60 s: between any two wall clocks */
-    struct ppn_duration history_keep;    /* 7 days: settled requests and tombstones */
-    struct ppn_duration commit_trust;    /* 3 days: after that an unknown commit is not redone */
+    struct ppn_duration history_keep;    /* 3 days: settled requests and tombstones */
+    struct ppn_duration commit_trust;    /* 1 day: an older commit the target lost is not redone */
 };
 
 /* What a prepared machine takes from the target, as the shell's fit check counted it. */
