@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: ISC
+#include "node/mesh.h"
+
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "admission/admission.h"
+#include "base/assert.h"
+#include "base/log.h"
+#include "node/log.h"
+#include "node/node.h"
+#include "node/notify.h"
+#include "os/os_net.h"
+#include "os/os_random.h"
+
+struct node_mesh {
+    struct node *node;
+    struct wg core;
+    struct wg_device *device;
+    enum wg_backend backend;
+    bool ready;
+    uint64_t version; /* counts the changes of the fold that the core was told */
+    struct os_timer timer;
+    struct os_net_watch *watch;
+    struct wg_update update;
+};
+
+_Static_assert((int)WG_KEY_SIZE == (int)ADMISSION_WG_KEY_SIZE, "one kind of key");
+_Static_assert((int)WG_MODE_PLAIN == (int)NODE_MESH_PLAIN && (int)WG_MODE_AUTO == NODE_MESH_AUTO,
+               "the option's choices are the device's modes");
+
+static void step(struct node_mesh *mesh, const struct wg_event *event)
+{
+    enum ppn_error error = wg_step(&mesh->core, os_now(mesh->node->loop), event, &mesh->update);
+    if (error != PPN_OK && error != PPN_ERROR_STALE)
+        ppn_log(PPN_LOG_WARN, "mesh-step", "event=%d cause=\"%s\"", (int)event->kind,
+                ppn_error_text(error));
+    if (error == PPN_OK && mesh->update.kind != WG_UPDATE_NONE)
+        wg_device_run(mesh->device, &mesh->update);
+    os_timer_at(&mesh->timer, mesh->ready ? wg_deadline(&mesh->core) : PPN_NEVER);
+}
+
+static void on_timer(void *context)
+{
+    struct wg_event event = {.kind = WG_EVENT_TICK};
+    step(context, &event);
+}
+
+/* Until the device is up nothing may be run on it, so the core first hears of anything then. */
+static void on_ready(void *context, enum wg_backend backend, const struct ppn_failure *failure)
+{
+    struct node_mesh *mesh = context;
+    if (failure != NULL) {
+        node_notify_mesh(mesh->node, failure);
+        return;
+    }
+    mesh->backend = backend;
+    mesh->ready = true;
+    ppn_log(PPN_LOG_INFO, "mesh-up", "interface=%s backend=%s", mesh->node->options.interface,
+            wg_backend_name(backend));
+    node_mesh_local(mesh);
+    node_mesh_members(mesh);
+    node_notify_mesh(mesh->node, NULL);
+}
+
+static void on_event(void *context, const struct wg_event *event)
+{
+    step(context, event);
+}
+
+void node_mesh_members(struct node_mesh *mesh)
+{
+    const struct admission *log = node_log_core(mesh->node->log);
+    uint32_t count = admission_member_count(log);
+    if (!mesh->ready || count == 0)
+        return;
+    struct wg_member *members = calloc(count, sizeof(*members));
+    if (members == NULL) {
+        node_fatal(mesh->node, "mesh", "out of memory");
+        return;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        const struct admission_member *member = admission_member_at(log, i);
+        members[i].node = member->id;
+        memcpy(members[i].key.bytes, member->wg_key, WG_KEY_SIZE);
+        memcpy(members[i].address, member->address, sizeof(member->address));
+    }
+    struct wg_event event = {.kind = WG_EVENT_MEMBERS};
+    event.members.log_version = ++mesh->version;
+    event.members.count = count;
+    event.members.members = members;
+    step(mesh, &event);
+    free(members);
+}
+
+void node_mesh_candidates(struct node_mesh *mesh, const struct ppn_node_id *id,
+                          const struct ppn_profile *profile)
+{
+    struct wg_event event = {.kind = WG_EVENT_CANDIDATES};
+    event.candidates.node = *id;
+    event.candidates.count = profile->candidate_count;
+    event.candidates.list = profile->candidates;
+    step(mesh, &event);
+}
+
+void node_mesh_hint(struct node_mesh *mesh, const struct ppn_node_id *id,
+                    const struct ppn_endpoint *endpoint)
+{
+    struct wg_event event = {.kind = WG_EVENT_HINT};
+    event.hint.node = *id;
+    event.hint.endpoint = *endpoint;
+    step(mesh, &event);
+}
+
+void node_mesh_local(struct node_mesh *mesh)
+{
+    struct os_net_addresses addresses;
+    struct wg_prefix prefixes[WG_PREFIX_MAX];
+    struct ppn_failure failure = {0};
+    struct wg_event event = {.kind = WG_EVENT_LOCAL};
+    if (!mesh->ready || os_net_addresses(&addresses, &failure) != PPN_OK)
+        return;
+    for (uint32_t i = 0; i < addresses.count && event.local.count < WG_PREFIX_MAX; i++) {
+        const struct os_net_address *address = &addresses.list[i];
+        if (address->loopback || address->link_local || !address->up ||
+            strcmp(address->interface, mesh->node->options.interface) == 0)
+            continue;
+        struct wg_prefix *prefix = &prefixes[event.local.count++];
+        memcpy(prefix->address, address->address, sizeof(prefix->address));
+        prefix->length = address->prefix_bits;
+    }
+    event.local.prefixes = prefixes;
+    event.local.behind_nat = mesh->node->options.advertise_count == 0;
+    step(mesh, &event);
+}
+
+static void on_network_change(void *context)
+{
+    struct node_mesh *mesh = context;
+    node_mesh_local(mesh);
+    node_self_touch(mesh->node);
+}
+
+enum ppn_error node_mesh_open(struct node *node, struct node_mesh **out,
+                              struct ppn_failure *failure)
+{
+    struct node_mesh *mesh = calloc(1, sizeof(*mesh));
+    if (mesh == NULL)
+        return ppn_fail(failure, PPN_ERROR_NO_MEMORY, "out of memory");
+    struct wg_config config = {.plain = node->options.mesh == NODE_MESH_PLAIN};
+    struct wg_device_config device = {
+        .mode = (enum wg_mode)node->options.mesh,
+        .listen_port = node->options.listen.port,
+        .context = mesh,
+        .on_ready = on_ready,
+        .on_event = on_event,
+    };
+    mesh->node = node;
+    memcpy(config.self.bytes, node->identity.wg_public, WG_KEY_SIZE);
+    memcpy(device.private_key, node->identity.wg_private, WG_KEY_SIZE);
+    memcpy(device.address, node->mesh_address, sizeof(device.address));
+    (void)ppn_text_copy(device.interface, sizeof(device.interface), node->options.interface);
+    wg_init(&mesh->core, &config, os_now(node->loop), os_random_u64());
+    os_timer_init(&mesh->timer, node->loop, on_timer, mesh);
+    enum ppn_error error = wg_device_open(node->loop, &device, &mesh->device, failure);
+    sodium_memzero(device.private_key, sizeof(device.private_key));
+    if (error == PPN_OK)
+        error = os_net_watch_open(node->loop, on_network_change, mesh, &mesh->watch, failure);
+    if (error != PPN_OK) {
+        node_mesh_close(mesh, false);
+        return error;
+    }
+    *out = mesh;
+    return PPN_OK;
+}
+
+void node_mesh_close(struct node_mesh *mesh, bool remove)
+{
+    if (mesh == NULL)
+        return;
+    os_timer_stop(&mesh->timer);
+    if (mesh->watch != NULL)
+        os_net_watch_close(mesh->watch);
+    if (mesh->device != NULL)
+        wg_device_close(mesh->device, remove);
+    wg_free(&mesh->core);
+    free(mesh);
+}
+
+enum wg_backend node_mesh_backend(const struct node_mesh *mesh)
+{
+    return mesh == NULL ? WG_BACKEND_NONE : mesh->backend;
+}
+
+enum ppn_error node_mesh_status(const struct node_mesh *mesh, const struct ppn_node_id *id,
+                                struct wg_peer_status *status)
+{
+    return mesh == NULL ? PPN_ERROR_NOT_FOUND
+                        : wg_peer_status(&mesh->core, os_now(mesh->node->loop), id, status);
+}

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: ISC
+#pragma once
+
+/* wg core <-> the WireGuard device: members from the log, candidates from gossip, hints from the
+ * seed and from what worked before. */
+
+#include "base/error.h"
+#include "base/facts.h"
+#include "wg/device.h"
+#include "wg/wg.h"
+
+struct node;
+struct node_mesh;
+
+/* Starts making the interface; node_mesh_ready of node.c hears when it is up. */
+enum ppn_error node_mesh_open(struct node *node, struct node_mesh **mesh,
+                              struct ppn_failure *failure) PPN_CHECK;
+/* remove: the interface goes too, because this node left or was revoked. */
+void node_mesh_close(struct node_mesh *mesh, bool remove);
+
+/* The fold changed: the peers follow. */
+void node_mesh_members(struct node_mesh *mesh);
+/* A node's own word on where it can be reached. */
+void node_mesh_candidates(struct node_mesh *mesh, const struct ppn_node_id *id,
+                          const struct ppn_profile *profile);
+/* An endpoint learnt elsewhere. */
+void node_mesh_hint(struct node_mesh *mesh, const struct ppn_node_id *id,
+                    const struct ppn_endpoint *endpoint);
+/* The machine's addresses changed. */
+void node_mesh_local(struct node_mesh *mesh);
+
+enum wg_backend node_mesh_backend(const struct node_mesh *mesh);
+enum ppn_error node_mesh_status(const struct node_mesh *mesh, const struct ppn_node_id *id,
+                                struct wg_peer_status *status) PPN_CHECK;

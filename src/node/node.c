@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: ISC
+#include "node/node.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/log.h"
+#include "node/events.h"
+#include "node/gossip.h"
+#include "node/images.h"
+#include "node/join_client.h"
+#include "node/join_server.h"
+#include "node/joins.h"
+#include "node/log.h"
+#include "node/machines.h"
+#include "node/mesh.h"
+#include "node/notify.h"
+#include "node/peers.h"
+#include "node/remote.h"
+#include "node/requests.h"
+#include "node/self.h"
+#include "node/serve.h"
+#include "node/settings.h"
+#include "os/os_file.h"
+#include "os/os_notify.h"
+#include "os/os_random.h"
+
+enum {
+    WORKER_THREADS = 2,
+    REJOIN_AFTER_S = 20 /* a member that sees nobody asks a seed what it missed */
+};
+
+void node_fatal(struct node *node, const char *event, const char *text)
+{
+    ppn_log(PPN_LOG_ERROR, event, "text=\"%s\"", text);
+    node->exit_code = 1;
+    os_loop_stop(node->loop);
+}
+
+static void on_store_fatal(void *context, const char *text)
+{
+    node_fatal(context, "store", text);
+}
+
+static enum ppn_error make_directories(struct node *node, struct ppn_failure *failure)
+{
+    char parent[NODE_PATH_MAX + 1];
+    (void)ppn_text_copy(parent, sizeof(parent), node->options.socket);
+    char *slash = strrchr(parent, '/');
+    enum ppn_error error = os_directory_make_all(node->options.state_dir, 0711, failure);
+    if (error == PPN_OK && slash != NULL && slash != parent) {
+        *slash = '\0';
+        if (!os_file_exists(parent))
+            error = os_directory_make_all(parent, 0755, failure);
+    }
+    return error;
+}
+
+static void choose_name(struct node *node)
+{
+    char host[PPN_NAME_MAX + 1] = {0};
+    size_t size = 0;
+    if (node->options.name[0] != '\0') {
+        (void)ppn_text_copy(node->name, sizeof(node->name), node->options.name);
+    } else if (node->settings.name[0] != '\0') {
+        (void)ppn_text_copy(node->name, sizeof(node->name), node->settings.name);
+    } else {
+        (void)os_file_read_text("/proc/sys/kernel/hostname", host, sizeof(host));
+        for (const char *c = host; *c != '\0' && *c != '.' && size < PPN_NAME_MAX; c++) {
+            char lower = (char)(*c >= 'A' && *c <= 'Z' ? *c + ('a' - 'A') : *c);
+            bool fine = (lower >= 'a' && lower <= 'z') || (lower >= '0' && lower <= '9') ||
+                        (lower == '-' && size > 0);
+            if (fine)
+                node->name[size++] = lower;
+        }
+        while (size > 0 && node->name[size - 1] == '-')
+            size--;
+        node->name[size] = '\0';
+        if (!ppn_name_valid(node->name))
+            (void)ppn_text_copy(node->name, sizeof(node->name), "node");
+    }
+    if (strcmp(node->settings.name, node->name) != 0) {
+        (void)ppn_text_copy(node->settings.name, sizeof(node->settings.name), node->name);
+        node_settings_save(node);
+    }
+}
+
+static enum ppn_error open_state(struct node *node, struct ppn_failure *failure)
+{
+    struct store_config store = {
+        .directory = node->options.state_dir, .on_fatal = on_store_fatal, .context = node};
+    enum ppn_error error = make_directories(node, failure);
+    if (error == PPN_OK)
+        error = store_open(node->loop, &store, &node->store, failure);
+    if (error == PPN_OK)
+        error = node_identity_open(node->options.state_dir, &node->identity, failure);
+    if (error == PPN_OK)
+        error = node_settings_load(node, failure);
+    if (error == PPN_OK)
+        error = os_worker_open(node->loop, WORKER_THREADS, &node->worker, failure);
+    if (error != PPN_OK)
+        return error;
+    node->network = node->settings.network;
+    (void)ppn_text_copy(node->network_name, sizeof(node->network_name),
+                        node->settings.network_name);
+    choose_name(node);
+    return PPN_OK;
+}
+
+static enum ppn_error open_flows(struct node *node, struct ppn_failure *failure)
+{
+    enum ppn_error error = node_log_open(node, &node->log, failure);
+    if (error == PPN_OK)
+        error = node_images_open(node, &node->images, failure);
+    if (error == PPN_OK)
+        error = node_machines_open(node, &node->machines, failure);
+    if (error == PPN_OK)
+        error = node_requests_open(node, &node->requests, failure);
+    if (error == PPN_OK)
+        error = node_self_open(node, &node->self, failure);
+    if (error != PPN_OK)
+        return error;
+    node->events = node_events_open(node);
+    node->joins = node_joins_open(node);
+    node->remote = node_remote_open(node);
+    if (node->events == NULL || node->joins == NULL || node->remote == NULL)
+        return ppn_fail(failure, PPN_ERROR_NO_MEMORY, "out of memory");
+    return node_serve_open(node, &node->serve, failure);
+}
+
+/* Founding twice is refused, unless it is the same name again: then it was done already. */
+static enum ppn_error found_or_join(struct node *node, struct ppn_failure *failure)
+{
+    const char *network = node->options.found;
+    bool founded = admission_founded(node_log_core(node->log));
+    if (network[0] != '\0' && founded &&
+        strcmp(admission_network_name(node_log_core(node->log)), network) != 0)
+        return ppn_fail(failure, PPN_ERROR_CONFLICT,
+                        "this state directory belongs to the network %s; use another --state-dir "
+                        "to found %s",
+                        admission_network_name(node_log_core(node->log)), network);
+    if (network[0] != '\0' && !founded) {
+        enum ppn_error error =
+            node_identity_found(node->options.state_dir, &node->identity, failure);
+        if (error == PPN_ERROR_EXISTS)
+            error = PPN_OK;
+        if (error == PPN_OK)
+            error = node_log_found(node->log, network, failure);
+        if (error != PPN_OK)
+            return error;
+    }
+    node_log_start(node->log);
+    if (node->phase == NODE_MEMBER)
+        return PPN_OK;
+    node->phase = NODE_JOINING;
+    return node_join_client_open(node, &node->join_client, failure);
+}
+
+enum ppn_error node_start(struct node *node, struct ppn_failure *failure)
+{
+    node->boot = os_random_u64();
+    node->started = os_now(node->loop);
+    enum ppn_error error = open_state(node, failure);
+    if (error == PPN_OK)
+        error = open_flows(node, failure);
+    if (error == PPN_OK)
+        error = found_or_join(node, failure);
+    if (error == PPN_OK)
+        os_notify("READY=1");
+    return error;
+}
+
+static bool hint_path(void *context, struct ppn_slice key, struct ppn_slice value,
+                      enum ppn_error error)
+{
+    struct node *node = context;
+    struct wire_reached reached;
+    struct ppn_node_id id;
+    if (error != PPN_OK || key.size != sizeof(id.bytes) ||
+        wire_reached_decode(value, &reached) != PPN_OK)
+        return true;
+    memcpy(id.bytes, key.data, sizeof(id.bytes));
+    for (uint32_t i = reached.count; i-- > 0;)
+        node_mesh_hint(node->mesh, &id, &reached.endpoints[i]);
+    return true;
+}
+
+static void look_around(void *context)
+{
+    struct node *node = context;
+    struct node_member member;
+    struct ppn_failure failure = {0};
+    uint32_t cursor = 0, others = 0, alive = 0;
+    while (node_member_next(node, &cursor, &member)) {
+        bool self = ppn_node_id_equal(&member.id, &node->identity.id);
+        others += !self;
+        alive += !self && node_member_alive(node, &member.id);
+    }
+    if (others > 0 && alive == 0 && node->join_client == NULL && node->phase == NODE_MEMBER) {
+        if (node_join_client_open(node, &node->join_client, &failure) != PPN_OK)
+            node->join_client = NULL;
+    } else if (alive > 0 && node->join_client != NULL) {
+        node_join_client_close(node->join_client);
+        node->join_client = NULL;
+    }
+    os_timer_after(&node->leave_timer, ppn_seconds(REJOIN_AFTER_S));
+}
+
+static void remember_network(struct node *node)
+{
+    struct wire_settings *settings = &node->settings;
+    settings->network = node->network;
+    (void)ppn_text_copy(settings->network_name, sizeof(settings->network_name), node->network_name);
+    node_settings_save(node);
+}
+
+void node_become_member(struct node *node)
+{
+    struct ppn_failure failure = {0};
+    char fingerprint[PPN_FINGERPRINT_TEXT];
+    node->phase = NODE_MEMBER;
+    remember_network(node);
+    ppn_fingerprint(&node->identity.id, fingerprint);
+    ppn_log(PPN_LOG_INFO, "member", "network=%s name=%s fingerprint=%s", node->network_name,
+            node->name, fingerprint);
+    enum ppn_error error = node_join_server_open(node, &node->join_server, &failure);
+    if (error == PPN_OK)
+        error = node_mesh_open(node, &node->mesh, &failure);
+    if (error != PPN_OK) {
+        node_fatal(node, "start", failure.text);
+        return;
+    }
+    os_timer_init(&node->leave_timer, node->loop, look_around, node);
+    os_timer_after(&node->leave_timer, ppn_seconds(REJOIN_AFTER_S));
+}
+
+/* The interface is there: its address can be used. */
+void node_notify_mesh(struct node *node, const struct ppn_failure *failure)
+{
+    struct ppn_failure why = {0};
+    char text[PPN_FAILURE_TEXT_MAX];
+    if (failure != NULL) {
+        node_fatal(node, "mesh", failure->text);
+        return;
+    }
+    if (store_scan(node->store, STORE_VIEW_PATHS, ppn_slice(NULL, 0), hint_path, node) != PPN_OK)
+        ppn_log(PPN_LOG_WARN, "paths", "text=\"stored endpoints could not be read\"");
+    enum ppn_error error = node_peers_open(node, &node->peers, &why);
+    if (error == PPN_OK)
+        error = node_gossip_open(node, &node->gossip, &why);
+    if (error != PPN_OK) {
+        node_fatal(node, "start", why.text);
+        return;
+    }
+    node_self_publish(node->self);
+    node_gossip_start(node->gossip);
+    (void)snprintf(text, sizeof(text), "STATUS=member of %s as %s", node->network_name, node->name);
+    os_notify(text);
+}
+
+void node_become_revoked(struct node *node)
+{
+    ppn_log(PPN_LOG_ERROR, "revoked",
+            "text=\"an admin revoked this machine; its VMs go on until they are stopped here\"");
+    node->phase = NODE_REVOKED;
+    (void)ppn_text_copy(node->problem, sizeof(node->problem),
+                        "this machine was revoked; to join again remove its state directory");
+    node_gossip_close(node->gossip);
+    node_peers_close(node->peers);
+    node_join_server_close(node->join_server);
+    node_mesh_close(node->mesh, true);
+    node->gossip = NULL;
+    node->peers = NULL;
+    node->join_server = NULL;
+    node->mesh = NULL;
+}
+
+void node_stop(struct node *node)
+{
+    node->stopping = true;
+    os_notify("STOPPING=1");
+    if (node->leave_timer.loop != NULL)
+        os_timer_stop(&node->leave_timer);
+    node_serve_close(node->serve);
+    node_remote_close(node->remote);
+    node_join_client_close(node->join_client);
+    node_join_server_close(node->join_server);
+    node_joins_close(node->joins);
+    node_requests_close(node->requests);
+    node_machines_close(node->machines);
+    node_images_close(node->images);
+    node_self_close(node->self);
+    node_gossip_close(node->gossip);
+    node_peers_close(node->peers);
+    node_mesh_close(node->mesh, false);
+    node_events_close(node->events);
+    if (node->worker != NULL)
+        os_worker_close(node->worker);
+    if (node->store != NULL)
+        store_close(node->store);
+    node_log_close(node->log);
+    node_identity_wipe(&node->identity);
+}

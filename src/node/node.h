@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: ISC
+#pragma once
+
+/* ppn-node put together: what every flow shares, and what flows ask of each other. A flow is one
+ * file that translates between one or two cores and their shells; it owns its struct, and nobody
+ * looks inside. The flows decide nothing: who is a member says admission, who is alive gossip,
+ * where a VM goes placement and fleet, what happens to a VM vm.
+ *
+ *   log.c       admission core <-> store and peers        gossip.c    gossip core <-> UDP and store
+ *   mesh.c      wg core <-> device                         self.c      host facts -> gossip bodies
+ *   join_*.c    the join channel, both ends                peers.c     TCP between members
+ *   requests.c  fleet + placement <-> peers and store      machines.c  vm core <-> QEMU and store
+ *   images.c    image store and fetching                   remote.c    API requests over peers
+ *   serve*.c    the API's backend                          events.c    what people watch */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/facts.h"
+#include "base/id.h"
+#include "base/machine.h"
+#include "base/name.h"
+#include "base/time.h"
+#include "gossip/gossip.h"
+#include "node/identity.h"
+#include "node/options.h"
+#include "os/os_loop.h"
+#include "os/os_worker.h"
+#include "store/store.h"
+#include "wire/peer.h"
+#include "wire/stored.h"
+
+struct node_link;
+struct node_log;
+struct node_gossip;
+struct node_mesh;
+struct node_self;
+struct node_peers;
+struct node_joins;
+struct node_join_server;
+struct node_join_client;
+struct node_requests;
+struct node_machines;
+struct node_images;
+struct node_remote;
+struct node_events;
+struct node_serve;
+
+enum node_phase {
+    NODE_STARTING,
+    NODE_JOINING, /* looking for a seed, or waiting for approval */
+    NODE_MEMBER,
+    NODE_DENIED, /* an admin said no */
+    NODE_REVOKED /* no member any more */
+};
+
+struct node {
+    struct node_options options;
+    struct node_identity identity;
+    struct wire_settings settings; /* settings.h */
+    struct os_loop *loop;
+    struct os_worker *worker;
+    struct store *store;
+    uint64_t boot; /* a random number of this start */
+    struct ppn_instant started;
+
+    enum node_phase phase;
+    char name[PPN_NAME_MAX + 1];         /* as admitted; before that as asked for */
+    char network_name[PPN_NAME_MAX + 1]; /* "" before the first join */
+    struct ppn_hash network;             /* zero before the first join */
+    uint8_t mesh_address[16];            /* zero before membership */
+    char problem[PPN_FAILURE_TEXT_MAX];  /* what a person should look at, or "" */
+
+    struct node_log *log;
+    struct node_gossip *gossip;
+    struct node_mesh *mesh;
+    struct node_self *self;
+    struct node_peers *peers;
+    struct node_joins *joins;
+    struct node_join_server *join_server;
+    struct node_join_client *join_client;
+    struct node_requests *requests;
+    struct node_machines *machines;
+    struct node_images *images;
+    struct node_remote *remote;
+    struct node_events *events;
+    struct node_serve *serve;
+
+    int exit_code;
+    bool stopping;
+    struct os_timer leave_timer;
+};
+
+/* ---- node.c ---- */
+
+/* Starts everything that can start; the rest follows by events. */
+enum ppn_error node_start(struct node *node, struct ppn_failure *failure) PPN_CHECK;
+void node_stop(struct node *node);
+/* The log's fold says that this node is a member: bring up mesh, gossip and all that follows.
+ * Called once, by log.c. */
+void node_become_member(struct node *node);
+/* The fold says that it is no member any more. */
+void node_become_revoked(struct node *node);
+/* Ends the daemon with this exit code once the present callbacks returned. */
+void node_fatal(struct node *node, const char *event, const char *text);
+/* Frames that open something or belong to the connection, to the flow that owns their kind. False:
+ * nobody knows the kind. */
+bool node_dispatch(struct node *node, struct node_link *link, const struct wire_peer_frame *frame);
+
+/* ---- log.c: who is a member ---- */
+
+struct node_member {
+    struct ppn_node_id id;
+    const char *name; /* lives until the next change of the log */
+    uint8_t address[16];
+    bool relay;
+};
+
+bool node_member_address(const struct node *node, const struct ppn_node_id *id,
+                         uint8_t address[static 16]);
+bool node_member_by_address(const struct node *node, const uint8_t address[static 16],
+                            struct ppn_node_id *id);
+bool node_member_by_id(const struct node *node, const struct ppn_node_id *id,
+                       struct node_member *member);
+bool node_member_by_name(const struct node *node, const char *name, struct node_member *member);
+/* The admitted name, or the short fingerprint of an id that is none. */
+const char *node_member_name(const struct node *node, const struct ppn_node_id *id,
+                             char scratch[static PPN_FINGERPRINT_TEXT]);
+/* All members: start with *cursor = 0; false at the end. */
+bool node_member_next(const struct node *node, uint32_t *cursor, struct node_member *member);
+
+/* ---- gossip.c: who is alive, what each says ---- */
+
+/* NOT_FOUND: no member, or gossip is not up. */
+enum ppn_error node_gossip_member(const struct node *node, const struct ppn_node_id *id,
+                                  struct gossip_member *member) PPN_CHECK;
+/* Decoded bodies of a member; false where it never said one. */
+bool node_member_profile(const struct gossip_member *member, struct ppn_profile *profile);
+bool node_member_load(const struct gossip_member *member, struct ppn_load *load);
+/* True when work may be sent there now. */
+bool node_member_alive(const struct node *node, const struct ppn_node_id *id);
+
+/* ---- self.c: what this node says ---- */
+
+/* The present profile and load, own view included what gossip was last told. */
+const struct ppn_profile *node_self_profile(const struct node *node);
+const struct ppn_load *node_self_load(const struct node *node);
+/* Something that the load or profile is made of changed: collect anew before the loop sleeps. */
+void node_self_touch(struct node *node);

@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: ISC
+#include "node/views.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "node/join_client.h"
+#include "node/joins.h"
+#include "node/log.h"
+#include "node/mesh.h"
+#include "node/requests.h"
+#include "os/os_address.h"
+#include "placement/placement.h"
+
+static enum api_node_state node_state(enum gossip_state state)
+{
+    switch (state) {
+    case GOSSIP_ALIVE:
+        return API_NODE_ALIVE;
+    case GOSSIP_UNKNOWN:
+    case GOSSIP_SUSPECT:
+        return API_NODE_SUSPECT;
+    case GOSSIP_UNREACHABLE:
+    case GOSSIP_DEAD:
+        return API_NODE_DEAD;
+    case GOSSIP_LEFT:
+        return API_NODE_LEFT;
+    }
+    return API_NODE_SUSPECT;
+}
+
+static const char *state_detail(const struct gossip_member *member)
+{
+    switch (member->state) {
+    case GOSSIP_UNKNOWN:
+        return "admitted, not heard of yet";
+    case GOSSIP_UNREACHABLE:
+        return "cannot be reached from here";
+    case GOSSIP_SUSPECT:
+    case GOSSIP_DEAD:
+        return member->cause == GOSSIP_CAUSE_REFUSED ? "the machine answers, ppn-node does not run"
+                                                     : "the machine does not answer";
+    case GOSSIP_ALIVE:
+        return member->path_degraded ? "reached badly from here" : NULL;
+    case GOSSIP_LEFT:
+        return NULL;
+    }
+    return NULL;
+}
+
+static const char *path_name(const struct node *node, const struct ppn_node_id *id)
+{
+    struct wg_peer_status status;
+    if (node_mesh_backend(node->mesh) == WG_BACKEND_PLAIN)
+        return "plain";
+    if (node_mesh_status(node->mesh, id, &status) != PPN_OK)
+        return NULL;
+    return status.has_handshake ? "direct" : NULL;
+}
+
+static uint64_t memory_free(const struct ppn_profile *profile, const struct ppn_load *load)
+{
+    uint64_t taken = load->memory_reserved_bytes + PLACEMENT_HOST_RESERVE_BYTES;
+    uint64_t left = profile->memory_total_bytes > taken ? profile->memory_total_bytes - taken : 0;
+    return left < load->memory_available_bytes ? left : load->memory_available_bytes;
+}
+
+bool node_view_node(const struct node *node, const struct ppn_node_id *id,
+                    struct node_view_buffer *buffer, struct api_node_view *view)
+{
+    struct gossip_member member;
+    if (!node_member_by_id(node, id, &buffer->member))
+        return false;
+    *view = (struct api_node_view){
+        .id = *id,
+        .name = buffer->member.name,
+        .mesh_address = buffer->member.address,
+        .state = API_NODE_SUSPECT,
+        .relay = buffer->member.relay,
+        .self = ppn_node_id_equal(id, &node->identity.id),
+        .seen_ms_ago = -1,
+        .round_trip_us = -1,
+    };
+    if (view->self) {
+        view->state = API_NODE_ALIVE;
+        buffer->profile = *node_self_profile(node);
+        buffer->load = *node_self_load(node);
+        view->profile = &buffer->profile;
+        view->load = &buffer->load;
+    }
+    if (node_gossip_member(node, id, &member) == PPN_OK) {
+        view->incarnation = (uint64_t)member.epoch << 32 | member.incarnation;
+        if (!view->self) {
+            view->state = node_state(member.state);
+            view->state_detail = state_detail(&member);
+            view->profile =
+                node_member_profile(&member, &buffer->profile) ? &buffer->profile : NULL;
+            view->load = node_member_load(&member, &buffer->load) ? &buffer->load : NULL;
+            if (member.heard.ns != INT64_MIN)
+                view->seen_ms_ago = ppn_to_ms(ppn_between(member.heard, os_now(node->loop)));
+            if (member.rtt_us > 0)
+                view->round_trip_us = member.rtt_us;
+            view->path = path_name(node, id);
+        }
+    }
+    if (view->profile != NULL && view->load != NULL)
+        view->memory_free_bytes = memory_free(view->profile, view->load);
+    return true;
+}
+
+void node_view_vm(const struct node *node, const struct node_vm *vm,
+                  struct node_view_buffer *buffer, struct api_vm_view *view)
+{
+    struct gossip_member member;
+    *view = (struct api_vm_view){.info = vm->info, .node_id = vm->node};
+    view->node = node_member_name(node, &vm->node, buffer->fingerprint);
+    if (!ppn_node_id_equal(&vm->node, &node->identity.id) &&
+        node_gossip_member(node, &vm->node, &member) == PPN_OK)
+        view->node_down = member.state == GOSSIP_DEAD || member.state == GOSSIP_UNREACHABLE;
+    if (view->node_down)
+        view->info.state = PPN_VM_LOST;
+}
+
+void node_view_join(const struct node_join *join, struct node_view_buffer *buffer,
+                    struct api_join_view *view)
+{
+    const struct admission_offer_facts *offers = &join->request.offers;
+    struct ppn_profile *profile = &buffer->offers;
+    *profile = (struct ppn_profile){
+        .cpus = offers->cpus,
+        .memory_total_bytes = offers->memory_bytes,
+        .disk_total_bytes = offers->disk_bytes,
+        .kvm = offers->kvm,
+    };
+    (void)ppn_text_copy(profile->arch, sizeof(profile->arch), offers->arch);
+    os_address_text(join->from.address, buffer->address);
+    *view = (struct api_join_view){
+        .id = join->request.node,
+        .name = join->request.name,
+        .address = buffer->address,
+        .asked_unix_ms = join->asked_unix_ms,
+        .offers = profile,
+        .invited = join->request.has_invite,
+    };
+}
+
+/* Who an entry is about, where it is about somebody. */
+static void entry_subject(const struct admission_entry *entry, struct ppn_node_id *id, char *name)
+{
+    switch (entry->kind) {
+    case ADMISSION_ADMIT:
+        *id = entry->as.admit.node;
+        (void)ppn_text_copy(name, PPN_NAME_MAX + 1, entry->as.admit.name);
+        return;
+    case ADMISSION_REDEEM:
+        *id = entry->as.redeem.node;
+        (void)ppn_text_copy(name, PPN_NAME_MAX + 1, entry->as.redeem.name);
+        return;
+    case ADMISSION_DENY:
+        *id = entry->as.deny.node;
+        return;
+    case ADMISSION_REVOKE:
+        *id = admission_key_node(&entry->as.revoke.subject);
+        return;
+    case ADMISSION_REKEY:
+        *id = admission_key_node(&entry->author);
+        return;
+    case ADMISSION_GENESIS:
+    case ADMISSION_INVITE:
+    case ADMISSION_ADMIN_ADD:
+    case ADMISSION_ADMIN_REMOVE:
+    case ADMISSION_POLICY:
+    case ADMISSION_SEAL:
+    case ADMISSION_RECOVER:
+        return;
+    }
+}
+
+void node_view_entry(const struct node *node, uint32_t index, struct node_view_buffer *buffer,
+                     struct api_log_entry_view *view)
+{
+    static struct admission_entry entry;
+    char why[ADMISSION_TEXT_MAX];
+    const struct admission *log = node_log_core(node->log);
+    struct admission_record record = admission_record_at(log, index);
+    admission_record_entry(log, index, &entry);
+    admission_describe(log, index, buffer->text);
+    if (!record.live) {
+        size_t size = strlen(buffer->text);
+        admission_explain(log, index, why);
+        (void)snprintf(buffer->text + size, sizeof(buffer->text) - size, " [%s]", why);
+    }
+    *view = (struct api_log_entry_view){
+        .id = record.id,
+        .kind = admission_kind_name(record.kind),
+        .author = admission_key_node(&record.author),
+        .sequence = record.seq,
+        .unix_ms = record.time_unix_ms,
+        .effective = record.live,
+        .text = buffer->text,
+        .parents = buffer->parents,
+        .parent_count = entry.parent_count,
+    };
+    memcpy(buffer->parents, entry.parents, sizeof(buffer->parents));
+    buffer->subject[0] = '\0';
+    entry_subject(&entry, &view->subject_id, buffer->subject);
+    if (!ppn_node_id_is_zero(&view->subject_id) && buffer->subject[0] == '\0')
+        (void)ppn_text_copy(buffer->subject, sizeof(buffer->subject),
+                            node_member_name(node, &view->subject_id, buffer->author));
+    view->subject = buffer->subject[0] != '\0' ? buffer->subject : NULL;
+    const struct admission_member *author = admission_member_by_id(log, &view->author);
+    view->author_name = author != NULL ? author->name : NULL;
+}
+
+static const char *phase_text(const struct node *node)
+{
+    switch (node->phase) {
+    case NODE_STARTING:
+        return "starting";
+    case NODE_JOINING:
+    case NODE_DENIED:
+        return node->join_client != NULL ? node_join_client_phase(node->join_client) : "joining";
+    case NODE_MEMBER:
+        return "member";
+    case NODE_REVOKED:
+        return "revoked";
+    }
+    return "starting";
+}
+
+static enum api_mesh_mode mesh_mode(const struct node *node)
+{
+    switch (node_mesh_backend(node->mesh)) {
+    case WG_BACKEND_KERNEL:
+        return API_MESH_KERNEL;
+    case WG_BACKEND_USERSPACE:
+        return API_MESH_USERSPACE;
+    case WG_BACKEND_PLAIN:
+        return API_MESH_PLAIN;
+    case WG_BACKEND_NONE:
+        return API_MESH_STARTING;
+    }
+    return API_MESH_STARTING;
+}
+
+static bool count_vm(void *context, const struct node_vm *vm)
+{
+    struct api_status *view = context;
+    if (ppn_node_id_equal(&vm->node, &view->id)) {
+        view->vms_here++;
+        view->vms_running_here += vm->info.state == PPN_VM_RUNNING;
+    }
+    return true;
+}
+
+void node_view_status(const struct node *node, struct node_view_buffer *buffer,
+                      struct api_status *view)
+{
+    static const uint8_t none[16];
+    const struct admission *log = node_log_core(node->log);
+    struct node_member member;
+    uint32_t cursor = 0;
+    *view = (struct api_status){
+        .network = node->network_name[0] != '\0' ? node->network_name : NULL,
+        .network_id = node->network,
+        .id = node->identity.id,
+        .name = node->name,
+        .version = PPN_VERSION,
+        .phase = phase_text(node),
+        .mesh = mesh_mode(node),
+        .mesh_interface = node->options.interface,
+        .listen_port = node->options.listen.port,
+        .admin = node->identity.has_admin,
+        .cordoned = node->settings.cordoned,
+        .joins_waiting = node_joins_count(node->joins),
+        .log_entries = admission_entry_count(log),
+        .uptime_ms = ppn_to_ms(ppn_between(node->started, os_now(node->loop))),
+    };
+    if (memcmp(node->mesh_address, none, sizeof(none)) != 0)
+        view->mesh_address = node->mesh_address;
+    if (view->log_entries > 0)
+        view->log_head = admission_digest(log);
+    while (node_member_next(node, &cursor, &member)) {
+        struct api_node_view row;
+        if (!node_view_node(node, &member.id, buffer, &row))
+            continue;
+        view->nodes_alive += row.state == API_NODE_ALIVE;
+        view->nodes_suspect += row.state == API_NODE_SUSPECT;
+        view->nodes_dead += row.state == API_NODE_DEAD;
+    }
+    node_vm_each(node, count_vm, view);
+    const char *warning = vm_host_warning(node_machines_host(node->machines));
+    view->problem = node->problem[0] != '\0' ? node->problem : warning[0] != '\0' ? warning : NULL;
+}
