@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: ISC
+#pragma once
+
+/* A whole network of real gossip cores in one process, on virtual time: the fake clock, the fake
+ * network and the fake machines around them. Everything random comes from the seed, so the same
+ * seed gives the same run, and the same trace hash, on every machine.
+ *
+ * All cores share one gossip pool. Signatures are stubbed by a keyed hash (same interface,
+ * forgeable by whoever reads this file), because a network of thousands would do nothing else. */
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/random.h"
+#include "gossip/gossip.h"
+
+enum { WORLD_NAME_MAX = 16 };
+
+struct world_options {
+    uint64_t seed;
+    uint32_t nodes;
+    uint32_t loss_per_million; /* of every packet, each way */
+    uint32_t duplicate_per_million;
+    int64_t delay_us, jitter_us; /* one way; jitter above delay reorders */
+    bool keep_views;             /* disks: needed for restarts, N*N in size */
+    FILE *story;                 /* one line per state change, or NULL */
+};
+
+/* What the machine of one node is in; all may be changed at any time. */
+struct world_node {
+    struct gossip *core;
+    struct ppn_node_id id;
+    char name[WORLD_NAME_MAX];
+    bool running; /* the agent */
+    bool host;    /* the machine: without it nothing answers, with it a dead agent refuses */
+    bool healthy; /* nothing was done to it lately: whoever calls it dead is wrong */
+    bool blamed;  /* a fault is or was on it: may be taken out of placement */
+    struct ppn_instant paused_until;
+    uint32_t drop_in, drop_out; /* per million, on top of the network's loss */
+    uint32_t group;             /* packets pass only inside one group */
+    uint32_t epoch;             /* on its disk */
+    uint32_t starts;
+    struct world_row *rows; /* its view environment */
+    uint32_t row_count, row_capacity;
+    struct ppn_instant timer;
+
+    /* bookkeeping of the present fault on this node */
+    struct ppn_instant fault_at, first_suspect, first_lost, everywhere, back;
+    uint32_t suspected_by, lost_by; /* running nodes that hold it so now */
+};
+
+struct world_row {
+    struct ppn_node_id node;
+    enum gossip_item_kind kind;
+    uint32_t size;
+    uint8_t bytes[GOSSIP_ITEM_SIZE_MAX];
+};
+
+struct world {
+    struct world_options options;
+    struct ppn_random random;
+    struct ppn_instant now;
+    struct gossip_pool *pool;
+    struct world_node *nodes;
+    uint32_t running;
+    struct world_event *heap;
+    uint32_t heap_count, heap_capacity;
+    uint64_t order;
+    uint64_t trace;
+    uint64_t steps, packets;
+    uint64_t false_dead, false_suspect, clones, forged;
+    uint64_t bytes_membership, bytes_load; /* of cores that are gone */
+    bool refused_answers;                  /* hosts of dead agents answer with ICMP */
+    void (*on_member)(struct world *, uint32_t observer, uint32_t subject,
+                      const struct gossip_action *);
+};
+
+struct world *world_new(const struct world_options *options);
+void world_free(struct world *world);
+
+/* Admits all nodes to all views and starts the agents, spread over `spread`. */
+void world_start_all(struct world *world, struct ppn_duration spread);
+void world_start(struct world *world, uint32_t node);
+void world_stop(struct world *world, uint32_t node);  /* kill -9 of the agent */
+void world_leave(struct world *world, uint32_t node); /* graceful stop */
+void world_pause(struct world *world, uint32_t node, struct ppn_duration time);
+void world_body(struct world *world, uint32_t node, enum gossip_plane plane, struct ppn_slice body);
+void world_event(struct world *world, uint32_t node, const struct gossip_event *event);
+
+/* Runs everything until `until`. */
+void world_run(struct world *world, struct ppn_instant until);
+void world_run_for(struct world *world, struct ppn_duration time);
+
+/* Index of a node id; UINT32_MAX: none. */
+uint32_t world_find(const struct world *world, const struct ppn_node_id *id);
+enum gossip_state world_state(const struct world *world, uint32_t observer, uint32_t subject);
+
+/* Every running node holds every running node for alive, and all views are equal. */
+bool world_converged(const struct world *world);
+
+/* The cores' own count plus what restarted ones had sent. */
+void world_bytes(const struct world *world, uint64_t *membership, uint64_t *load);
