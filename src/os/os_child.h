@@ -19,6 +19,7 @@
 enum {
     OS_CHILD_OUTPUT_MAX = 256 * 1024, /* default bound on each captured stream */
     OS_CHILD_FDS_MAX = 16,
+    OS_CHILD_FD_NUMBER_MAX = 64, /* child_fd is below it */
     OS_CHILD_GROUPS_MAX = 8,
     OS_CHILD_STDIN_MAX = 1024 * 1024
 };
@@ -83,7 +84,7 @@ struct os_child;
  * call. Output that a surviving grandchild holds open is waited for one second at most. */
 typedef void os_child_exit_fn(void *context, const struct os_child_result *result);
 
-/* *child may be NULL-able by passing NULL for it: the child then runs on unattended. */
+/* `child` may be NULL when the caller wants no handle; on_exit may be NULL too. */
 enum ppn_error os_child_spawn(struct os_loop *loop, const struct os_child_config *config,
                               os_child_exit_fn *on_exit, void *context, struct os_child **child,
                               struct ppn_failure *failure) PPN_CHECK;
@@ -99,8 +100,8 @@ pid_t os_child_pid(const struct os_child *child);
 void os_child_signal(struct os_child *child, int number);
 /* SIGTERM now, SIGKILL after `grace`; on_exit follows. */
 void os_child_terminate(struct os_child *child, struct ppn_duration grace);
-/* Forgets the child without ending it; on_exit is not called. For processes that outlive us. A real
- * child that ends later is reaped by nobody until we exit. */
+/* Forgets the child without ending it; on_exit is not called. For processes that outlive us. While
+ * the loop exists it is still reaped when it ends. */
 void os_child_abandon(struct os_child *child);
 /* Kills the group and forgets it; on_exit is not called. NULL is allowed. */
 void os_child_kill(struct os_child *child);
