@@ -109,6 +109,8 @@ static void say_failed(void *context)
 static void fail(struct wg_device *device, enum ppn_error code, const char *what, const char *next)
 {
     device->phase = PHASE_FAILED;
+    os_child_kill(device->tool);
+    device->tool = NULL;
     (void)ppn_fail(&device->failure, code, "cannot make the mesh interface %s: %s; %s",
                    device->config.interface, what, next);
     os_defer(device->loop, &device->outcome);

@@ -142,7 +142,8 @@ bool wg_endpoint_choose(const struct wg *wg, const struct wg_peer *peer,
         *endpoint = order[0];
         return true;
     }
-    if (wg_path_good(entry, now) || !wg_path_tried(entry))
+    /* Only on what was read just now: since an older reading the peer may have answered. */
+    if (entry->seen_at.ns != now.ns || wg_path_good(entry, now) || !wg_path_tried(entry))
         return false;
     if (!ppn_due(ppn_after(entry->tried_at, entry->dwell), now))
         return false;
