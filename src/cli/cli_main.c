@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: ISC
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "cli/cli_print.h"
+
+#define MACHINE_OPTIONS                                                                            \
+    "  --name NAME      of the VM (default: made of the image's)\n"                                \
+    "  --memory SIZE    default 1G\n"                                                              \
+    "  --cpus N         default 1\n"                                                               \
+    "  --disk SIZE      default: the image's own\n"                                                \
+    "  --ssh-key FILE   public key for the user; repeatable\n"                                     \
+    "  --user NAME      default \"ppn\"\n"                                                         \
+    "  --user-data FILE cloud-init user data\n"                                                    \
+    "  --node NAME      only there\n"                                                              \
+    "  --label K=V      only on nodes that carry it; repeatable\n"                                 \
+    "  --allow-emulation   also without KVM: slow, and not isolated from its host\n"               \
+    "  --isolation MIN  kvm, kvm+sandbox, sev-snp, tdx\n"                                          \
+    "  --request-id ID  repeat an earlier request: never a second VM\n"
+
+const struct cli_command cli_commands[] = {
+    {"run", "IMAGE [OPTION]...", "Runs a new VM on the node that suits it best",
+     MACHINE_OPTIONS "  --wait-ready     until its first boot has finished\n"
+                     "  --dry-run        only show where it would go\n",
+     cmd_run},
+    {"ps", "", "Lists all VMs of the network", "", cmd_ps},
+    {"logs", "VM [-f] [-n LINES] [--raw]", "Shows what a VM said on its serial console",
+     "  -f, --follow     go on as it speaks\n"
+     "  -n, --tail LINES only the last ones\n"
+     "  --raw            escape sequences too\n",
+     cmd_logs},
+    {"console", "VM", "Opens a VM's serial console; Ctrl-] leaves it", "", cmd_console},
+    {"stop", "VM... [--grace TIME]", "Asks VMs to shut down",
+     "  --grace TIME     how long they may take, for example 90s\n", cmd_stop},
+    {"start", "VM...", "Starts stopped VMs again", "", cmd_start},
+    {"kill", "VM...", "Ends VMs at once, as pulling the plug does", "", cmd_kill},
+    {"rm", "VM...", "Removes stopped VMs and their disks", "", cmd_rm},
+    {"explain", "IMAGE [OPTION]...", "Shows where a VM would go, and why not elsewhere",
+     MACHINE_OPTIONS, cmd_explain},
+    {"image", "ls | add FILE --name NAME | pull NAME | fetch NAME | rm NAME", "Handles images",
+     "  ls               all images, and which nodes have them\n"
+     "  add FILE         takes a qcow2 or raw file\n"
+     "  pull NAME        downloads debian-12 or ubuntu-24.04 and checks it\n"
+     "  fetch NAME       copies it from another node to this one\n"
+     "  rm NAME          removes it from this node\n"
+     "  --name NAME      of the image, with add\n"
+     "  --sha256 HEX     the file must have it, with add\n",
+     cmd_image},
+    {"nodes", "", "Lists all nodes of the network", "", cmd_nodes},
+    {"why", "NODE", "Says which way packets to a node take, and why", "", cmd_why},
+    {"cordon", "NODE", "Lets a node take no new VMs", "", cmd_cordon},
+    {"uncordon", "NODE", "Lets a node take new VMs again", "", cmd_uncordon},
+    {"set", "KEY=VALUE...", "Sets labels of this node; KEY= removes one", "", cmd_set},
+    {"leave", "--yes", "Takes this node out until ppn-node starts again",
+     "  --yes            really\n", cmd_leave},
+    {"joins", "", "Lists machines that ask to join", "", cmd_joins},
+    {"admit", "NAME|FINGERPRINT [--role relay] [--label K=V]...", "Admits a machine",
+     "  --role relay     it may also relay for others\n"
+     "  --label K=V      a label by admission; repeatable\n",
+     cmd_admit},
+    {"deny", "NAME|FINGERPRINT", "Refuses a machine that asks to join", "", cmd_deny},
+    {"revoke", "NAME|FINGERPRINT|ID [--reason TEXT]", "Takes a member out for good",
+     "  --reason TEXT    for the log\n", cmd_revoke},
+    {"invite", "[--uses N] [--ttl TIME] [--role relay] [--label K=V]...",
+     "Prints a token with which machines join without being asked for",
+     "  --uses N         how many machines (default 1)\n"
+     "  --ttl TIME       how long it is good (default 1h)\n"
+     "  --role relay     they may also relay for others\n"
+     "  --label K=V      repeatable\n",
+     cmd_invite},
+    {"log", "[--verify | --export FILE]", "Shows the signed log of admissions",
+     "  --verify         check every signature anew\n"
+     "  --export FILE    write the signed entries; - is standard output\n",
+     cmd_log},
+    {"events", "", "Tells changes as they happen, the present state first", "", cmd_events},
+    {"status", "", "Shows this node", "", cmd_status},
+    {"doctor", "", "Looks for problems, each with its fix", "", cmd_doctor},
+    {NULL, NULL, NULL, NULL, NULL}};
+
+const struct cli_command *cli_find(const char *name)
+{
+    for (const struct cli_command *command = cli_commands; command->name != NULL; command++) {
+        if (strcmp(command->name, name) == 0)
+            return command;
+    }
+    return NULL;
+}
+
+static void print_commands(FILE *out)
+{
+    (void)fprintf(out, "Usage: ppn [--socket PATH] [--json] COMMAND [ARGUMENT]...\n\n");
+    for (const struct cli_command *command = cli_commands; command->name != NULL; command++)
+        (void)fprintf(out, "  %-9s %s\n", command->name, command->summary);
+    (void)fprintf(out, "\n\"ppn COMMAND --help\" tells more, \"man ppn\" all of it.\n");
+}
+
+/* What the bash completion asks: the commands, or one command's long options. */
+static int print_words(const char *name)
+{
+    for (const struct cli_command *command = cli_commands; command->name != NULL; command++) {
+        if (name == NULL)
+            (void)puts(command->name);
+    }
+    const struct cli_command *command = name != NULL ? cli_find(name) : NULL;
+    const char *at = command != NULL ? command->options : "";
+    while ((at = strstr(at, "--")) != NULL) {
+        size_t size = strcspn(at, " ,\n");
+        if (size > 2)
+            (void)printf("%.*s\n", (int)size, at);
+        at += size;
+    }
+    if (command != NULL)
+        (void)puts("--json\n--socket\n--help");
+    return cli_finish(CLI_OK);
+}
+
+static void look_around(struct cli *cli)
+{
+    const char *socket = getenv("PPN_SOCKET"), *no_colour = getenv("NO_COLOR");
+    const char *kind = getenv("TERM");
+    bool dumb = kind != NULL && strcmp(kind, "dumb") == 0;
+    cli->socket = socket != NULL && socket[0] != '\0' ? socket : CLI_DEFAULT_SOCKET;
+    cli->terminal = isatty(STDOUT_FILENO) == 1;
+    cli->progress = isatty(STDERR_FILENO) == 1 && !dumb;
+    cli->colour = cli->terminal && !dumb && (no_colour == NULL || no_colour[0] == '\0');
+    cli->exit = -1;
+}
+
+/* Options before the command; the exit code, or -1 to go on at optind. */
+static int global_options(struct cli *cli, int argc, char **argv)
+{
+    static const struct option options[] = {{"version", no_argument, NULL, 'V'},
+                                            CLI_COMMON_OPTIONS};
+    int letter;
+    while ((letter = getopt_long(argc, argv, "+hV", options, NULL)) != -1) {
+        switch (letter) {
+        case 'S':
+            cli->socket = optarg;
+            break;
+        case 'J':
+            cli->json = true;
+            break;
+        case 'V':
+            (void)puts("ppn " PPN_VERSION);
+            return cli_finish(CLI_OK);
+        case 'h':
+            print_commands(stdout);
+            return cli_finish(CLI_OK);
+        default:
+            (void)fputs("Try \"ppn --help\".\n", stderr);
+            return CLI_USAGE;
+        }
+    }
+    return -1;
+}
+
+int cli_main(int argc, char **argv)
+{
+    struct cli cli = {0};
+    look_around(&cli);
+    int code = global_options(&cli, argc, argv);
+    if (code >= 0)
+        return code;
+    if (optind == argc) {
+        print_commands(stderr);
+        return CLI_USAGE;
+    }
+    const char *name = argv[optind];
+    if (strcmp(name, "version") == 0 || strcmp(name, "help") == 0) {
+        char *again[] = {argv[0], name[0] == 'v' ? "--version" : "--help", NULL};
+        if (name[0] == 'h' && optind + 1 < argc && cli_find(argv[optind + 1]) != NULL)
+            name = again[0] = argv[optind + 1];
+        argc = 2;
+        argv = again;
+        optind = 0;
+        if (cli_find(name) == NULL)
+            return global_options(&cli, argc, argv);
+    } else if (strcmp(name, "complete") == 0) {
+        return print_words(argv[optind + 1]);
+    } else {
+        argc -= optind;
+        argv += optind;
+        optind = 0; /* the subcommand scans its own arguments from the start */
+    }
+    cli.command = cli_find(name);
+    if (cli.command == NULL) {
+        (void)fprintf(stderr, "ppn: there is no command \"%s\"; \"ppn --help\" lists them\n", name);
+        return CLI_USAGE;
+    }
+    if (sodium_init() < 0) {
+        (void)fputs("ppn: libsodium does not start\n", stderr);
+        return CLI_FAILED;
+    }
+    code = cli.command->run(&cli, argc, argv);
+    api_client_close(cli.api);
+    return cli.exit >= 0 ? cli.exit : code;
+}
