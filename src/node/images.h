@@ -41,7 +41,8 @@ void node_images_fetch(struct node_images *images, const struct ppn_hash *hash, 
 void node_images_fetch_cancel(struct node_images *images, void *context);
 
 /* Which image a name means anywhere in the pool: own store first, then the members' lists (asked
- * over the mesh). found comes once, maybe from inside the call: failure NULL and the image, or why not. */
+ * over the mesh). found comes once, maybe from inside the call: failure NULL and the image, or why
+ * not. */
 struct node_image_found {
     struct ppn_hash hash;
     uint64_t file_bytes, virtual_bytes;

@@ -366,20 +366,12 @@ void node_log_frame(struct node_log *log, struct node_link *link,
                     const struct wire_peer_frame *frame)
 {
     const struct ppn_node_id peer = *node_link_peer(link);
-    switch (frame->kind) {
-    case WIRE_PEER_LOG_HEADS:
+    if (frame->kind == WIRE_PEER_LOG_HEADS)
         answer_heads(log, &peer, frame->heads);
-        return;
-    case WIRE_PEER_LOG_WANT:
+    else if (frame->kind == WIRE_PEER_LOG_WANT)
         answer_want(log, &peer, &frame->log_want);
-        return;
-    case WIRE_PEER_LOG_ENTRIES:
-    case WIRE_PEER_LOG_PUSH:
+    else
         take_entries(log, &peer, frame);
-        return;
-    default:
-        PPN_UNREACHABLE();
-    }
 }
 
 static void sync_with_somebody(struct node_log *log)

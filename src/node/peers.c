@@ -301,6 +301,18 @@ static void stream_frame(struct node_exchange *exchange, const struct wire_peer_
 }
 
 /* Returns false when the link is gone. */
+static bool take_hello(struct node_link *link, const struct wire_peer_frame *frame)
+{
+    if (link->greeted || frame->hello.major_min > WIRE_PEER_MAJOR ||
+        frame->hello.major_max < WIRE_PEER_MAJOR) {
+        close_link(link, PPN_ERROR_VERSION, "no common protocol version");
+        return false;
+    }
+    link->greeted = true;
+    return true;
+}
+
+/* Returns false when the link is gone. */
 static bool handle_frame(struct node_link *link, struct wire_peer_frame *frame)
 {
     struct node_exchange *exchange = frame->stream != 0 ? find_exchange(link, frame->stream) : NULL;
@@ -320,23 +332,19 @@ static bool handle_frame(struct node_link *link, struct wire_peer_frame *frame)
         stream_frame(exchange, frame);
         return true;
     }
-    switch (frame->kind) {
-    case WIRE_PEER_HELLO:
-        if (link->greeted || frame->hello.major_min > WIRE_PEER_MAJOR ||
-            frame->hello.major_max < WIRE_PEER_MAJOR) {
-            close_link(link, PPN_ERROR_VERSION, "no common protocol version");
-            return false;
-        }
-        link->greeted = true;
+    if (frame->kind == WIRE_PEER_HELLO)
+        return take_hello(link, frame);
+    if (frame->kind == WIRE_PEER_PING) {
+        struct wire_peer_frame pong = *frame;
+        pong.kind = WIRE_PEER_PONG;
+        if (node_link_send(link, &pong) != PPN_OK)
+            ppn_log(PPN_LOG_DEBUG, "peer-pong-unsent", "token=%llu",
+                    (unsigned long long)frame->token);
         return true;
-    case WIRE_PEER_PING:
-        frame->kind = WIRE_PEER_PONG;
-        return node_link_send(link, frame) == PPN_OK || true;
-    case WIRE_PEER_CLOSE:
+    }
+    if (frame->kind == WIRE_PEER_CLOSE) {
         close_link(link, PPN_ERROR_CLOSED, "closed by the other node");
         return false;
-    default:
-        break;
     }
     if (frame->stream != 0) {
         if (frame->stream <= link->last_peer_stream) {

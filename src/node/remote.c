@@ -117,22 +117,23 @@ static void forward_frame(void *context, const struct wire_peer_frame *frame)
 {
     struct relay *relay = context;
     char type[WIRE_API_CONTENT_TYPE_MAX + 1];
-    switch (frame->kind) {
-    case WIRE_PEER_API_HEAD:
+    if (frame->kind == WIRE_PEER_API_HEAD) {
         memcpy(type, frame->api_head.content_type.data, frame->api_head.content_type.size);
         type[frame->api_head.content_type.size] = '\0';
         relay->upgrade = frame->api_head.status == SWITCHING_PROTOCOLS;
         relay->head_sent = true;
         api_relay_head(relay->request, frame->api_head.status, type);
         return;
-    case WIRE_PEER_API_DATA:
+    }
+    if (frame->kind == WIRE_PEER_API_DATA) {
         if (!relay->head_sent || api_stream_bytes(relay->request, frame->api_data) != PPN_OK) {
             fail_forward(relay, PPN_ERROR_FULL, "it sends more than was asked for");
             return;
         }
         give_back(relay, (uint32_t)frame->api_data.size);
         return;
-    case WIRE_PEER_API_END: {
+    }
+    if (frame->kind == WIRE_PEER_API_END) {
         struct api_request *request = relay->request;
         relay->request = NULL;
         node_exchange_close(&relay->exchange, !relay->body_over, PPN_OK, "done");
@@ -140,13 +141,12 @@ static void forward_frame(void *context, const struct wire_peer_frame *frame)
         api_stream_end(request);
         return;
     }
-    case WIRE_PEER_API_WINDOW:
+    if (frame->kind == WIRE_PEER_API_WINDOW) {
         relay->credit += frame->window;
         api_request_resume(relay->request);
         return;
-    default:
-        fail_forward(relay, PPN_ERROR_INVALID, "an answer of the wrong kind");
     }
+    fail_forward(relay, PPN_ERROR_INVALID, "an answer of the wrong kind");
 }
 
 static void forward_end(void *context, enum ppn_error reason, const char *text)
@@ -299,8 +299,7 @@ static void answer_resume(void *context, struct api_request *request)
 static void answer_frame(void *context, const struct wire_peer_frame *frame)
 {
     struct relay *relay = context;
-    switch (frame->kind) {
-    case WIRE_PEER_API_DATA: {
+    if (frame->kind == WIRE_PEER_API_DATA) {
         size_t fed = api_request_feed(relay->request, frame->api_data);
         if (fed < frame->api_data.size) {
             node_exchange_close(&relay->exchange, true, PPN_ERROR_FULL,
@@ -311,17 +310,17 @@ static void answer_frame(void *context, const struct wire_peer_frame *frame)
         give_back(relay, (uint32_t)fed);
         return;
     }
-    case WIRE_PEER_API_END:
+    if (frame->kind == WIRE_PEER_API_END) {
         api_request_feed_end(relay->request);
         return;
-    case WIRE_PEER_API_WINDOW:
+    }
+    if (frame->kind == WIRE_PEER_API_WINDOW) {
         relay->credit += frame->window;
         os_defer(relay->remote->node->loop, &relay->pump);
         return;
-    default:
-        node_exchange_close(&relay->exchange, true, PPN_ERROR_INVALID, "unexpected frame");
-        finish_answer(relay);
     }
+    node_exchange_close(&relay->exchange, true, PPN_ERROR_INVALID, "unexpected frame");
+    finish_answer(relay);
 }
 
 static void answer_end(void *context, enum ppn_error reason, const char *text)

@@ -24,9 +24,11 @@
 #include "base/limits.h"
 #include "base/name.h"
 #include "base/slice.h"
-#include "wire/frame.h"
 
-enum { WIRE_PEER_MAJOR = 1 };
+enum {
+    WIRE_PEER_MAJOR = 1,
+    WIRE_FRAME_PREFIX = 4 /* the length; os/os_frames.h cuts the stream by it */
+};
 
 /* Who may send a kind. Every peer is a member; what a member may ask for is the API's and the
  * cores' decision (a fleet message names its origin, which must be the sender). */
@@ -173,9 +175,10 @@ struct wire_peer_frame {
         uint64_t token; /* PING, PONG */
         struct wire_hashes heads;
         struct wire_log_want log_want;
-        struct ppn_slice batch;   /* LOG_ENTRIES, LOG_PUSH: wire/log.h */
-        struct ppn_slice fleet;   /* wire/fleet.h */
-        struct ppn_slice gossip;  /* wire/gossip.h */
+        struct ppn_slice batch;  /* LOG_ENTRIES, LOG_PUSH: wire/log.h */
+        struct ppn_slice fleet;  /* wire/fleet.h */
+        struct ppn_slice gossip; /* wire/gossip.h */
+        struct wire_join_note join;
         uint64_t known_digest;    /* VM_LIST_WANT; VM_LIST is empty when it still holds */
         struct ppn_slice vm_list; /* wire/machine.h; empty: unchanged */
         struct ppn_slice images;  /* wire_image_list_* */
