@@ -9,7 +9,7 @@
  *   client                                   server
  *   HELLO  magic, version, e_c, cookie  ->
  *                                       <-   COOKIE cookie                    only under load
- *   HELLO  the same e_c, cookie         ->
+ *   HELLO  again, with the cookie       ->
  *                                       <-   ANSWER magic, version, e_s, then at once record 1:
  *                                            PROOF(id_s, network, signature_s)
  *   record 1: PROOF(id_c, network,      ->
@@ -38,7 +38,8 @@
  *   - Truncation: a stream that ends without the final tag is PPN_ERROR_CLOSED to the caller, who
  *     sees TCP's end; secretstream's counter makes dropping or reordering records a failure.
  *   - Load: before the cookie is checked the server has done no public-key work and holds nothing
- *     but this struct. The cookie is a keyed hash over source address and e_c; nobody keeps it.
+ *     but this struct. The cookie is a keyed hash of the source address; nobody keeps it, and it
+ *     serves for one to two minutes, on later connections too.
  *
  * The server proves a node key, not membership: a joiner without a token shows both ids to the
  * person and checks, once it has the log, that the genesis hashes to the network id and that id_s
@@ -50,7 +51,7 @@
  *   major version not shared                     VERSION      close; update the older machine
  *   a proof or record does not verify            SIGNATURE    close; somebody is in between
  *   the server is not the expected one           CONFLICT     close; wrong address or network
- *   server too busy                              BUSY         try again later, with the cookie
+ *   server too busy                              BUSY         try again later
  *   used after an error or the end               CLOSED       close
  */
 
@@ -78,7 +79,7 @@ struct wire_channel_config {
 
     /* client */
     struct ppn_node_id expected_server;       /* from a token or from the last time; or zero */
-    uint8_t cookie[WIRE_CHANNEL_COOKIE_SIZE]; /* of an earlier BUSY from this server, or zero */
+    uint8_t cookie[WIRE_CHANNEL_COOKIE_SIZE]; /* of an earlier COOKIE from this server, or zero */
 
     /* server */
     bool cookie_required; /* set under load */
@@ -143,7 +144,7 @@ enum ppn_error wire_channel_receive(struct wire_channel *channel, struct ppn_sli
 enum ppn_error wire_channel_send(struct wire_channel *channel, struct ppn_slice message, bool final,
                                  struct ppn_writer *out) PPN_CHECK;
 
-/* The cookie that a COOKIE or BUSY answer gave to a client; zero when there was none. */
+/* The cookie that a COOKIE answer gave to a client; zero when there was none. */
 void wire_channel_cookie(const struct wire_channel *channel,
                          uint8_t cookie[static WIRE_CHANNEL_COOKIE_SIZE]);
 

@@ -42,6 +42,6 @@ enum ppn_error wire_vm_list_decode(struct ppn_slice bytes, uint64_t *digest,
                                    struct ppn_vm_info *vms, uint32_t capacity,
                                    uint32_t *count) PPN_CHECK;
 
-/* The vm_digest for a list: SipHash-2-4 under a fixed key of the encoded VMs, never 0 for a list
- * that holds one. A change detector, not a proof. `scratch` holds one encoded VM. */
+/* The vm_digest for a list in its order: a SipHash-2-4 chain over the encoded VMs, 0 only when
+ * there is none. A change detector, not a proof. */
 uint64_t wire_vm_list_digest(const struct ppn_vm_info *vms, uint32_t count);

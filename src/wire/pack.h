@@ -20,7 +20,8 @@ enum {
     WIRE_SIZE_BIN32 = 2 + 32,
     WIRE_SIZE_SIGNATURE = 2 + 64,
     WIRE_SIZE_NAME = 2 + PPN_NAME_MAX,
-    WIRE_SIZE_ENDPOINT = 1 + WIRE_SIZE_BIN16 + WIRE_SIZE_U16
+    WIRE_SIZE_ENDPOINT = 1 + WIRE_SIZE_BIN16 + WIRE_SIZE_U16,
+    WIRE_SIZE_LABELS = 3 + PPN_LABELS_MAX * (1 + 2 * WIRE_SIZE_NAME)
 };
 
 void wire_pack_array(struct ppn_writer *writer, uint32_t count);
@@ -32,6 +33,14 @@ void wire_pack_bin(struct ppn_writer *writer, struct ppn_slice bytes);
 void wire_pack_bytes(struct ppn_writer *writer, const uint8_t *bytes, size_t size);
 void wire_pack_text(struct ppn_writer *writer, const char *text);
 void wire_pack_str(struct ppn_writer *writer, struct ppn_slice text);
+
+/* At most max bytes of it, others than printable ASCII as '?': what wire_read_text accepts. */
+void wire_pack_printable(struct ppn_writer *writer, const char *text, size_t max);
+
+/* Asserts count <= PPN_LABELS_MAX; false when one is not valid (nothing is promised of the bytes
+ * then). */
+bool wire_pack_labels(struct ppn_writer *writer, const struct ppn_label *labels,
+                      uint32_t count) PPN_CHECK;
 
 /* IPv4-mapped addresses are packed as 4 bytes. */
 void wire_pack_endpoint(struct ppn_writer *writer, const struct ppn_endpoint *endpoint);

@@ -38,6 +38,13 @@ enum ppn_error wire_read_finish(const struct wire_reader *reader) PPN_CHECK;
 struct wire_array wire_array_begin(struct wire_reader *reader, uint32_t fields);
 void wire_array_end(struct wire_reader *reader, struct wire_array array);
 
+/* A top-level array: its first field is the major version, another one than ours is
+ * PPN_ERROR_VERSION whatever else the array holds. The version counts among `fields`. */
+struct wire_array wire_message_begin(struct wire_reader *reader, uint32_t major, uint32_t fields);
+
+/* `more` further fields are read, once the ones before them told how many. */
+void wire_array_need(struct wire_reader *reader, struct wire_array *array, uint32_t more);
+
 /* An array of exactly n items. */
 void wire_read_tuple(struct wire_reader *reader, uint32_t n);
 
@@ -60,13 +67,15 @@ void wire_read_bytes(struct wire_reader *reader, uint8_t *to, size_t exact);
 /* str of 0..max bytes. Borrowed, not terminated. */
 struct ppn_slice wire_read_str(struct wire_reader *reader, size_t max);
 
-/* str into char[max + 1], terminated. A NUL or another control character inside is
- * PPN_ERROR_INVALID. */
+/* str of printable ASCII (0x20..0x7e) into char[max + 1], terminated; else PPN_ERROR_INVALID. Texts
+ * end up in terminals and in JSON, so no other byte passes. */
 void wire_read_text(struct wire_reader *reader, char *to, size_t max);
 
 /* str that passes ppn_name_valid / ppn_image_name_valid; or, with `empty`, "". */
 void wire_read_name(struct wire_reader *reader, char to[static PPN_NAME_MAX + 1], bool empty);
 void wire_read_image_name(struct wire_reader *reader, char to[static PPN_NAME_MAX + 1], bool empty);
+
+void wire_read_labels(struct wire_reader *reader, struct ppn_label *labels, uint32_t *count);
 
 /* [address, port]: bin of 4 (IPv4) or 16 bytes. */
 void wire_read_endpoint(struct wire_reader *reader, struct ppn_endpoint *endpoint);

@@ -2,9 +2,9 @@
 #pragma once
 
 /* Small values that ppn-node itself keeps in the store, each a versioned array. What the cores
- * persist (log entries, fleet rows, VM rows) has its own coding; the gossip view's rows are in
- * wire/gossip.h. A value that does not decode is PPN_ERROR_CORRUPT, a major version of a newer
- * program PPN_ERROR_VERSION. */
+ * persist (log entries, fleet rows, VM rows, signed gossip items) has its own coding. A value
+ * that does not decode is PPN_ERROR_CORRUPT, a major version of a newer program PPN_ERROR_VERSION.
+ */
 
 #include "base/facts.h"
 #include "base/id.h"

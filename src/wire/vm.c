@@ -43,8 +43,7 @@ enum ppn_error wire_vm_record_decode(struct ppn_slice bytes, struct vm_record *r
 {
     struct wire_reader reader = wire_read_start(bytes, &limits);
     memset(record, 0, sizeof(*record));
-    struct wire_array array = wire_array_begin(&reader, RECORD_FIELDS);
-    wire_read_major(&reader, RECORD_MAJOR);
+    struct wire_array array = wire_message_begin(&reader, RECORD_MAJOR, RECORD_FIELDS);
     wire_read_bytes(&reader, record->id.bytes, PPN_REQUEST_ID_SIZE);
     wire_read_name(&reader, record->name, false);
     wire_read_image_name(&reader, record->image, false);
