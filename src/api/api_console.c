@@ -59,15 +59,6 @@ static size_t on_read(void *context, struct ppn_slice bytes)
     return taken;
 }
 
-static void on_finish(void *context)
-{
-    struct api_connection *connection = context;
-    if (connection->request != NULL && !connection->finished)
-        api_request_feed_end(connection->request);
-    else
-        api_console_close(connection);
-}
-
 static void on_close(void *context, enum ppn_error reason, const char *text)
 {
     struct api_connection *connection = context;
@@ -80,7 +71,6 @@ static void on_close(void *context, enum ppn_error reason, const char *text)
 static const struct os_stream_handler handler = {
     .on_read = on_read,
     .on_drain = pump,
-    .on_finish = on_finish,
     .on_close = on_close,
 };
 

@@ -61,7 +61,7 @@ struct api_watch {
     /* Bytes of a streamed body (image upload) or of the console. Returns how many were taken; fewer
      * than offered pauses the asker until api_request_resume(). */
     size_t (*body)(void *context, struct api_request *request, struct ppn_slice bytes);
-    /* The streamed body is whole; or the console's asker will send no more. */
+    /* The streamed body is whole. (A console has no such end: its asker goes away.) */
     void (*body_end)(void *context, struct api_request *request);
     /* A stream that had been full has room again (half of its queue). */
     void (*writable)(void *context, struct api_request *request);

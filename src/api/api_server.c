@@ -64,6 +64,8 @@ static void resume(struct api_connection *connection)
     connection->suspended = false;
     os_io_stop(&connection->hang_up);
     MHD_resume_connection(connection->http);
+    /* Resuming is carried out by the next MHD_run, and nothing becomes readable for it. */
+    os_defer(connection->server->loop, &connection->server->again);
 }
 
 /* A suspended connection became readable: its end, or bytes for later. */
@@ -399,7 +401,6 @@ void api_server_close(struct api_server *server)
         return;
     os_io_stop(&server->io);
     os_timer_stop(&server->timer);
-    os_defer_cancel(server->loop, &server->again);
     for (struct api_connection *c = server->connections; c != NULL; c = c->next) {
         if (c->upgrade != NULL) {
             api_console_close(c);
@@ -411,6 +412,7 @@ void api_server_close(struct api_server *server)
             api_request_release(request);
         resume(c);
     }
+    os_defer_cancel(server->loop, &server->again);
     MHD_stop_daemon(server->daemon); /* closes the listening descriptor too */
     PPN_ASSERT(server->connections == NULL);
     (void)unlink(server->path);
