@@ -68,7 +68,7 @@ static void start_empty(struct gossip *g, struct ppn_instant now)
 {
     g->origin = now;
     g->tokens_at = now;
-    g->tokens = (int64_t)g->config.bandwidth_bytes_s;
+    g->tokens = (int64_t)g->config.bandwidth_bytes_s * GOSSIP_TOKENS_SECONDS;
     g->probe_next = g->lost_next = g->case_next = g->push_next = PPN_NEVER;
     g->load_next = g->burst_next = g->heal_next = g->sync_next = g->acked = now;
     g->load_credit = (struct ppn_instant){INT64_MIN / 2};
@@ -224,7 +224,7 @@ static void epoch_persisted(struct gossip *g, struct ppn_instant now, uint32_t e
 static void void_own(struct gossip *g, struct ppn_instant now, struct ppn_duration late)
 {
     g->counters.late_ticks++;
-    gossip_probe_void(g, now, late);
+    gossip_probe_void(g, now);
     gossip_case_void(g, late);
 }
 

@@ -106,7 +106,12 @@ struct gossip_row {
     uint8_t standing; /* enum gossip_standing, plus GOSSIP_ROW_LOST */
 };
 
-enum gossip_standing { GOSSIP_STANDING_NONE, GOSSIP_STANDING_ALIVE, GOSSIP_STANDING_LEFT };
+enum gossip_standing {
+    GOSSIP_STANDING_NONE,
+    GOSSIP_STANDING_ALIVE,
+    GOSSIP_STANDING_LEFT,
+    GOSSIP_STANDING_UNHEARD /* in rows only: known as alive, but not yet in this run */
+};
 enum { GOSSIP_ROW_LOST = 4, GOSSIP_ROW_STANDING_END = 8 };
 
 /* One bit for each item kind in gossip_want.kinds. */

@@ -18,6 +18,7 @@ enum {
     GOSSIP_OPINIONS_MAX = 16,
     GOSSIP_QUEUE_MAX = 4096, /* entries in each class of the piggyback queue */
     GOSSIP_MUTED_MAX = 8,
+    GOSSIP_TOKENS_SECONDS = 8,       /* a full bucket of bandwidth */
     GOSSIP_LOAD_RECONCILE_MAX = 128, /* up to so many members digests cover loads too */
     GOSSIP_RANGE_DIRECT_MAX = 32     /* up to so many, ranges are sent without bucket digests */
 };
@@ -104,6 +105,7 @@ struct gossip_probe {
     bool reached_by_fellow;
     bool nacked;     /* the askers were told PENDING */
     bool voided;     /* a late tick started it afresh */
+    uint32_t life;   /* the subject's, when the probe began */
     uint32_t number; /* of try 0; try i carries number + i */
     uint32_t former; /* the same before a late tick; 0: none */
     struct ppn_duration rto;
@@ -276,7 +278,7 @@ void gossip_probe_checked(struct gossip *g, struct ppn_instant now, uint16_t fro
                           const struct gossip_packet *packet);
 void gossip_probe_refused(struct gossip *g, struct ppn_instant now, uint16_t index);
 void gossip_probe_tick(struct gossip *g, struct ppn_instant now);
-void gossip_probe_void(struct gossip *g, struct ppn_instant now, struct ppn_duration late);
+void gossip_probe_void(struct gossip *g, struct ppn_instant now);
 void gossip_probe_heal(struct gossip *g, struct ppn_instant now);
 void gossip_probe_forget(struct gossip *g, uint16_t index);
 struct ppn_instant gossip_probe_deadline(const struct gossip *g);

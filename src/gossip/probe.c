@@ -161,6 +161,7 @@ void gossip_probe_start(struct gossip *g, struct ppn_instant now, uint16_t index
     *probe = (struct gossip_probe){.kind = kind,
                                    .index = index,
                                    .number = g->probe_number,
+                                   .life = g->slots[index].life,
                                    .rto = rto_of(g, index),
                                    .started = now,
                                    .end = PPN_NEVER,
@@ -190,7 +191,6 @@ static void ask_fellows(struct gossip *g, struct gossip_probe *probe, bool all)
         packet->of.check.subject = g->pool->nodes[probe->index].tag;
         packet->of.check.epoch = gossip_epoch_of(g, probe->index);
         packet->of.check.incarnation = gossip_incarnation_of(g, probe->index);
-        gossip_packet_fill(g, packet, fellows[i]);
         gossip_packet_send(g, fellows[i], packet);
         probe->nacks_due++;
         g->counters.checks++;
@@ -212,7 +212,6 @@ static void tell_askers(struct gossip *g, const struct gossip_probe *probe,
         packet->of.check.outcome = outcome;
         if (outcome != GOSSIP_OUTCOME_PENDING && mine != NULL && mine->record != 0)
             gossip_packet_item(g, packet, mine->record);
-        gossip_packet_fill(g, packet, probe->askers[i].index);
         gossip_packet_send(g, probe->askers[i].index, packet);
     }
 }
@@ -310,6 +309,10 @@ static void probe_fail(struct gossip *g, struct ppn_instant now, struct gossip_p
     struct gossip_probe done = *probe;
     probe_remove(g, probe);
     g->counters.probes_failed++;
+    /* It spoke meanwhile, or others took it back: this silence is older than that. */
+    if (done.life != g->slots[done.index].life ||
+        (done.kind == GOSSIP_PROBE_LOST && !gossip_is_lost(&g->slots[done.index])))
+        return;
     if (done.kind == GOSSIP_PROBE_LOST) {
         /* Whoever observes it now says so too: the proof must not die with those who gave it. */
         gossip_opine(g, now, done.index, GOSSIP_OPINION_NO_ANSWER);
@@ -381,20 +384,23 @@ void gossip_probe_refused(struct gossip *g, struct ppn_instant now, uint16_t ind
     tell_askers(g, &done, GOSSIP_OUTCOME_REFUSED);
 }
 
-void gossip_probe_void(struct gossip *g, struct ppn_instant now, struct ppn_duration late)
+/* An answer to a ping of before still counts. */
+static void start_afresh(struct gossip *g, struct ppn_instant now, struct gossip_probe *probe)
 {
-    (void)late;
-    for (uint32_t i = 0; i < g->probe_count; i++) {
-        struct gossip_probe *probe = &g->probes[i];
-        probe->former = probe->number;
-        probe->number = g->probe_number;
-        g->probe_number += GOSSIP_TRIES;
-        probe->tries = 0;
-        probe->started = now;
-        probe->next = now;
-        probe->end = PPN_NEVER;
-        probe->nacks_due = 0;
-    }
+    probe->former = probe->number;
+    probe->number = g->probe_number;
+    g->probe_number += GOSSIP_TRIES;
+    probe->tries = 0;
+    probe->started = now;
+    probe->next = now;
+    probe->end = PPN_NEVER;
+    probe->nacks_due = 0;
+}
+
+void gossip_probe_void(struct gossip *g, struct ppn_instant now)
+{
+    for (uint32_t i = 0; i < g->probe_count; i++)
+        start_afresh(g, now, &g->probes[i]);
     if (g->health < GOSSIP_HEALTH_MAX)
         g->health++;
 }
@@ -407,7 +413,11 @@ void gossip_probe_heal(struct gossip *g, struct ppn_instant now)
     for (uint32_t i = 0; i < g->lost_count; i++)
         g->lost[i].next = now;
     g->lost_next = g->lost_count > 0 ? now : PPN_NEVER;
+    for (uint32_t i = 0; i < g->probe_count; i++)
+        if (g->probes[i].kind == GOSSIP_PROBE_LOST)
+            start_afresh(g, now, &g->probes[i]);
     g->sync_next = now;
+    g->differs_since = ppn_after(now, ppn_ms(-GOSSIP_SYNC_PATIENCE_MS));
 }
 
 static struct ppn_instant nack_at(const struct gossip_probe *probe)

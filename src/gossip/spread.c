@@ -12,15 +12,7 @@
  * later; news waits for tokens, loads for half a bucket, so that they are the first to be thinned.
  */
 
-enum {
-    PUSH_FANOUT = 3,
-    LOAD_FANOUT = 2,
-    COPIES = 4,
-    LOAD_COPIES = 3,
-    TOKENS_SECONDS = 2, /* a full bucket */
-    LOAD_RESERVE = 190,
-    BANDWIDTH_DEFAULT = 16 * 1024
-};
+enum { PUSH_FANOUT = 3, LOAD_FANOUT = 2, COPIES = 4, LOAD_COPIES = 3, LOAD_RESERVE = 190 };
 
 static enum gossip_class class_of(enum gossip_item_kind kind)
 {
@@ -116,13 +108,21 @@ uint32_t gossip_packet_size_max(const struct gossip_packet *packet)
     return size;
 }
 
-/* False when it does not fit. The same item twice is once. */
-bool gossip_packet_item(struct gossip *g, struct gossip_packet *packet, uint32_t record)
+static bool packet_has(const struct gossip *g, const struct gossip_packet *packet, uint32_t record)
 {
     const struct pool_record *item = pool_record(g->pool, record);
     for (uint32_t i = 0; i < packet->item_count; i++)
         if (packet->items[i].data == item->bytes)
             return true;
+    return false;
+}
+
+/* False when it does not fit. The same item twice is once. */
+bool gossip_packet_item(struct gossip *g, struct gossip_packet *packet, uint32_t record)
+{
+    const struct pool_record *item = pool_record(g->pool, record);
+    if (packet_has(g, packet, record))
+        return true;
     if (packet->item_count == GOSSIP_ITEMS_MAX ||
         gossip_packet_size_max(packet) + GOSSIP_ENCODED_ITEM_OVERHEAD + item->size >
             PPN_DATAGRAM_MAX)
@@ -164,7 +164,7 @@ static void fill_class(struct gossip *g, struct gossip_packet *packet, uint16_t 
             continue;
         }
         bool own = entry->subject == to && entry->kind != GOSSIP_ITEM_VERDICT;
-        if (own || entry->accuser == to) {
+        if (own || entry->accuser == to || packet_has(g, packet, record)) {
             queue->cursor++;
             continue;
         }
@@ -180,7 +180,8 @@ static void fill_class(struct gossip *g, struct gossip_packet *packet, uint16_t 
 /* Verdicts go first, yet leave room for the others: no storm of one kind starves the next. */
 void gossip_packet_fill(struct gossip *g, struct gossip_packet *packet, uint16_t to)
 {
-    if (g->tokens <= 0)
+    /* What goes to one that does not answer is wasted, and each item has only so many copies. */
+    if (g->tokens <= 0 || !gossip_in_ring(g, to) || g->slots[to].state == GOSSIP_SUSPECT)
         return;
     uint32_t free_bytes = PPN_DATAGRAM_MAX - gossip_packet_size_max(packet);
     uint32_t reserve = g->queues[GOSSIP_CLASS_MEMBERSHIP].count > 0 ? free_bytes / 3 : 0;
@@ -189,7 +190,7 @@ void gossip_packet_fill(struct gossip *g, struct gossip_packet *packet, uint16_t
     fill_class(g, packet, to, GOSSIP_CLASS_VERDICTS, PPN_DATAGRAM_MAX - reserve);
     reserve = g->queues[GOSSIP_CLASS_LOAD].count > 0 ? LOAD_RESERVE : 0;
     fill_class(g, packet, to, GOSSIP_CLASS_MEMBERSHIP, PPN_DATAGRAM_MAX - reserve);
-    if (g->tokens > (int64_t)g->config.bandwidth_bytes_s * TOKENS_SECONDS / 2)
+    if (g->tokens > (int64_t)g->config.bandwidth_bytes_s * GOSSIP_TOKENS_SECONDS / 2)
         fill_class(g, packet, to, GOSSIP_CLASS_LOAD, PPN_DATAGRAM_MAX);
     fill_class(g, packet, to, GOSSIP_CLASS_VERDICTS, PPN_DATAGRAM_MAX);
     fill_class(g, packet, to, GOSSIP_CLASS_MEMBERSHIP, PPN_DATAGRAM_MAX);
@@ -217,12 +218,12 @@ void gossip_packet_send(struct gossip *g, uint16_t to, struct gossip_packet *pac
 
 void gossip_tokens_refill(struct gossip *g, struct ppn_instant now)
 {
-    int64_t rate = g->config.bandwidth_bytes_s, most = rate * TOKENS_SECONDS;
+    int64_t rate = g->config.bandwidth_bytes_s, most = rate * GOSSIP_TOKENS_SECONDS;
     int64_t elapsed = ppn_between(g->tokens_at, now).ns;
     if (elapsed <= 0)
         return;
     int64_t ms = elapsed / 1000000;
-    if (ms > TOKENS_SECONDS * 1000) {
+    if (ms > GOSSIP_TOKENS_SECONDS * 1000) {
         g->tokens += most;
         g->tokens_at = now;
     } else {

@@ -11,7 +11,13 @@
  * Lost members take part with their verdicts, so that a death spreads by this way too, and meets
  * the one who knows better. */
 
-enum { BUCKETS_AT_ONCE = 3, GIVE_PACKETS_MAX = 8, BUCKET_SHIFT = 58 };
+enum {
+    BUCKETS_AT_ONCE = 3,
+    BUCKETS_AT_ONCE_SMALL = 16, /* while a bucket holds few rows */
+    SMALL_MEMBERS = 512,
+    GIVE_PACKETS_MAX = 8,
+    BUCKET_SHIFT = 58
+};
 
 /* Packets under way to one peer during a step. */
 static struct gossip_packet *giving(struct gossip *g)
@@ -90,6 +96,8 @@ static void send_range(struct gossip *g, uint16_t to, gossip_tag first, gossip_t
     }
 }
 
+/* After a restart the numbers are all known and only who is there is not: a bucket with members not
+ * heard of yet is made to differ, so that the peer sends its rows. */
 static void send_digest(struct gossip *g, uint16_t to)
 {
     struct gossip_packet *packet = gossip_packet_begin(g, GOSSIP_DIGEST);
@@ -97,6 +105,13 @@ static void send_digest(struct gossip *g, uint16_t to)
         return;
     for (uint32_t i = 0; i < GOSSIP_BUCKETS; i++)
         packet->of.digest.buckets[i] = g->buckets[i];
+    const struct pool_order *order = &g->pool->orders[POOL_BY_TAG];
+    for (uint32_t i = 0; g->states[GOSSIP_UNKNOWN] > 0 && i < g->pool->live; i++) {
+        uint16_t index = order->nodes[i];
+        uint32_t bucket = (uint32_t)(order->keys[i] >> BUCKET_SHIFT);
+        if (gossip_is_member(g, index) && g->slots[index].state == GOSSIP_UNKNOWN)
+            packet->of.digest.buckets[bucket] = ~g->buckets[bucket];
+    }
     gossip_packet_send(g, to, packet);
 }
 
@@ -107,21 +122,23 @@ void gossip_sync_consider(struct gossip *g, struct ppn_instant now, uint16_t fro
 {
     bool same = packet->view_digest == g->view_digest &&
                 (!loads_too(g) || packet->load_digest == g->load_digest);
-    if (same) {
-        g->differs_since = PPN_NEVER;
-        return;
-    }
-    if (g->differs_since.ns == PPN_NEVER.ns)
-        g->differs_since = now;
-    struct ppn_instant patient = ppn_after(g->differs_since, ppn_ms(GOSSIP_SYNC_PATIENCE_MS));
     bool ignorant = g->states[GOSSIP_UNKNOWN] > 0;
+    if (same)
+        g->differs_since = PPN_NEVER;
+    else if (g->differs_since.ns == PPN_NEVER.ns)
+        g->differs_since = now;
+    if (same && !ignorant)
+        return;
+    struct ppn_instant patient = ppn_after(g->differs_since, ppn_ms(GOSSIP_SYNC_PATIENCE_MS));
     if (!ppn_due(g->sync_next, now) || (!ignorant && !ppn_due(patient, now)) || g->tokens <= 0)
         return;
     int64_t wait = GOSSIP_SYNC_EVERY_MS * (g->members > GOSSIP_RANGE_DIRECT_MAX ? 4 : 1);
     wait += (int64_t)ppn_random_below(&g->random, GOSSIP_SYNC_EVERY_MS);
     g->sync_next = ppn_after(now, ppn_ms(wait));
-    if (g->members <= GOSSIP_RANGE_DIRECT_MAX ||
-        (loads_too(g) && packet->view_digest == g->view_digest))
+    if (ignorant)
+        send_digest(g, from);
+    else if (g->members <= GOSSIP_RANGE_DIRECT_MAX ||
+             (loads_too(g) && packet->view_digest == g->view_digest))
         send_range(g, from, 0, UINT64_MAX);
     else
         send_digest(g, from);
@@ -130,7 +147,12 @@ void gossip_sync_consider(struct gossip *g, struct ppn_instant now, uint16_t fro
 static void digest_receive(struct gossip *g, uint16_t from, const struct gossip_packet *packet)
 {
     uint32_t first = (uint32_t)ppn_random_below(&g->random, GOSSIP_BUCKETS), sent = 0;
-    for (uint32_t i = 0; i < GOSSIP_BUCKETS && sent < BUCKETS_AT_ONCE; i++) {
+    uint32_t most = g->members < SMALL_MEMBERS ? BUCKETS_AT_ONCE_SMALL : BUCKETS_AT_ONCE;
+    if (g->members <= GOSSIP_RANGE_DIRECT_MAX) {
+        send_range(g, from, 0, UINT64_MAX);
+        return;
+    }
+    for (uint32_t i = 0; i < GOSSIP_BUCKETS && sent < most; i++) {
         uint64_t bucket = (first + i) % GOSSIP_BUCKETS;
         if (packet->of.digest.buckets[bucket] == g->buckets[bucket] || g->tokens <= 0)
             continue;
@@ -234,6 +256,9 @@ static void range_receive(struct gossip *g, struct ppn_instant now, uint16_t fro
         want_add(g, want, theirs.tag, exchange.want);
         if (listed && index != from)
             gossip_sync_give(g, from, index, exchange.give);
+        /* Lost here only: it has nothing to refute, so one ping must tell. */
+        if ((exchange.give & GOSSIP_WANT_VERDICT) != 0 && index != g->self)
+            gossip_probe_start(g, now, index, GOSSIP_PROBE_LOST, NULL);
     }
     gossip_sync_give_end(g, from);
     if (want != NULL && want->of.want.count > 0)

@@ -486,7 +486,6 @@ void gossip_opine(struct gossip *g, struct ppn_instant now, uint16_t subject,
         struct gossip_packet *packet = gossip_packet_begin(g, GOSSIP_NEWS);
         if (packet == NULL || !gossip_packet_item(g, packet, record))
             break;
-        gossip_packet_fill(g, packet, observers[i]);
         gossip_packet_send(g, observers[i], packet);
     }
     judge(g, now, c);

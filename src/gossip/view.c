@@ -56,13 +56,16 @@ void gossip_row_of(const struct gossip *g, uint16_t index, struct gossip_row *ro
 {
     const struct gossip_slot *slot = &g->slots[index];
     bool lost = gossip_is_lost(slot);
-    *row = (struct gossip_row){
-        .tag = g->pool->nodes[index].tag,
-        .epoch = gossip_epoch_of(g, index),
-        .incarnation = gossip_incarnation_of(g, index),
-        .profile_sequence = gossip_sequence_of(g, index, GOSSIP_ITEM_PROFILE),
-        .load_sequence = gossip_sequence_of(g, index, GOSSIP_ITEM_LOAD),
-        .standing = (uint8_t)(gossip_standing_of(g, index) | (lost ? GOSSIP_ROW_LOST : 0))};
+    enum gossip_standing standing = gossip_standing_of(g, index);
+    if (slot->state == GOSSIP_UNKNOWN && standing == GOSSIP_STANDING_ALIVE)
+        standing = GOSSIP_STANDING_UNHEARD;
+    *row =
+        (struct gossip_row){.tag = g->pool->nodes[index].tag,
+                            .epoch = gossip_epoch_of(g, index),
+                            .incarnation = gossip_incarnation_of(g, index),
+                            .profile_sequence = gossip_sequence_of(g, index, GOSSIP_ITEM_PROFILE),
+                            .load_sequence = gossip_sequence_of(g, index, GOSSIP_ITEM_LOAD),
+                            .standing = (uint8_t)(standing | (lost ? GOSSIP_ROW_LOST : 0))};
 }
 
 /* Takes a member's part out of the digests or puts it in: called before and after each change. */
@@ -80,7 +83,8 @@ void gossip_digest_toggle(struct gossip *g, uint16_t index)
     writer.size = 12;
     ppn_write_u32(&writer, row.incarnation);
     ppn_write_u32(&writer, row.profile_sequence);
-    ppn_write_u8(&writer, row.standing);
+    ppn_write_u8(&writer,
+                 (uint8_t)(gossip_standing_of(g, index) | (row.standing & GOSSIP_ROW_LOST)));
     uint64_t part = ppn_hash64(key, ppn_written(&writer));
     g->view_digest ^= part;
     g->buckets[row.tag >> 58] ^= (uint32_t)part;
