@@ -37,6 +37,8 @@ struct admission_config {
     /* Id of the network; zero: the first genesis offered founds it (founding, or a joiner that pins
      * what it first saw). */
     struct ppn_hash network;
+    /* Any number; unpredictable in the product, so that nobody can aim at one bucket of a table. */
+    uint64_t seed;
 };
 
 /* NULL when out of memory. */

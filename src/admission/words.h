@@ -27,5 +27,5 @@ void admission_words(const struct admission_crypto *crypto, const struct ppn_has
 void admission_network_words(const struct admission_crypto *crypto, const struct ppn_hash *network,
                              char text[static ADMISSION_WORDS_TEXT]);
 
-/* The word for a byte; every word is 3 to 6 lower-case letters and starts unlike its neighbours. */
+/* The word for a byte; every word is 3 to 6 lower-case letters, no two are alike. */
 const char *admission_word(uint8_t byte);
