@@ -5,8 +5,8 @@
  *
  *   durable  what was promised: synced before it is acknowledged, by a writer thread that commits
  *            everything waiting with one sync (group commit)
- *   view     what gossip said: never synced, written once per round of the loop, rebuildable; found
- *            damaged it is emptied and said so
+ *   view     what gossip said: written by the same thread a few seconds late, many changes at once;
+ *            rebuildable, so found damaged it is made anew
  *
  * Only this folder uses LMDB. Every value carries a format byte and a checksum over table, key and
  * value; a damaged one is reported, never returned. One process owns the directory (a lock file):
@@ -102,14 +102,14 @@ void store_commit(struct store *store, struct store_batch *batch, store_done_fn 
 /* The same, waited for: start-up and shut-down only. Callbacks of earlier batches stay due. */
 enum ppn_error store_commit_sync(struct store *store, struct store_batch *batch) PPN_CHECK;
 
-/* Writes to view tables, applied before the loop sleeps. What does not fit is dropped and counted:
- * gossip will say it again. */
+/* Writes to view tables, on the disk after at most some seconds, or at store_close. What does not
+ * fit is dropped and counted: gossip will say it again. */
 void store_view_put(struct store *store, enum store_table table, struct ppn_slice key,
                     struct ppn_slice value);
 void store_view_delete(struct store *store, enum store_table table, struct ppn_slice key);
 
-/* Reads see what was committed (durable) or applied (view), from the loop's thread only. The slices
- * live until the callback returns. */
+/* Reads see what was committed (durable) or has been written (view), from the loop's thread only.
+ * The slices live until the callback returns. */
 typedef void store_value_fn(void *context, struct ppn_slice value);
 /* NOT_FOUND, CORRUPT, BUSY (nested too deep), IO. */
 enum ppn_error store_get(struct store *store, enum store_table table, struct ppn_slice key,
