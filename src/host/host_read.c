@@ -20,6 +20,20 @@ bool host_read(const char *root, const char *path, char text[static HOST_TEXT_MA
     return full_path(root, path, full) && os_file_read_text(full, text, HOST_TEXT_MAX) == PPN_OK;
 }
 
+bool host_read_start(const char *root, const char *path, char text[static HOST_TEXT_MAX])
+{
+    char full[4 * HOST_PATH_MAX];
+    if (!full_path(root, path, full))
+        return false;
+    FILE *file = fopen(full, "re");
+    if (file == NULL)
+        return false;
+    size_t size = fread(text, 1, HOST_TEXT_MAX - 1, file);
+    text[size] = '\0';
+    fclose(file);
+    return size > 0;
+}
+
 bool host_number(const char *text, uint64_t *value)
 {
     *value = 0;

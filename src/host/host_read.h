@@ -11,6 +11,9 @@ enum { HOST_TEXT_MAX = 16384, HOST_ENTRIES_MAX = 64 };
 /* The file's text, its last newline removed; false when it cannot be read whole. */
 bool host_read(const char *root, const char *path, char text[static HOST_TEXT_MAX]);
 
+/* The first bytes of a file that may be longer. */
+bool host_read_start(const char *root, const char *path, char text[static HOST_TEXT_MAX]);
+
 /* The decimal number after leading blanks; what follows it is not looked at. */
 bool host_number(const char *text, uint64_t *value);
 
