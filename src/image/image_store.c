@@ -11,85 +11,188 @@
 
 #include "base/assert.h"
 #include "base/log.h"
-#include "image/image_internal.h"
+#include "image/image_inside.h"
 #include "os/os_file.h"
 
-void image_file_name(const struct ppn_hash *hash, enum image_format format,
-                     char name[static IMAGE_FILE_NAME])
+enum { HASH_DIGITS_MIN = 8 };
+
+void image_file_name(const struct ppn_hash *hash, enum image_format format, char *name)
 {
-    ppn_hex(hash->bytes, sizeof(hash->bytes), name);
-    size_t size = strlen(name);
-    (void)snprintf(name + size, IMAGE_FILE_NAME - size, ".%s", image_format_name(format));
+    char hex[IMAGE_HEX_MAX];
+    ppn_hex(hash->bytes, PPN_HASH_SIZE, hex);
+    (void)snprintf(name, IMAGE_FILE_NAME_MAX, "%s.%s", hex, image_format_name(format));
 }
 
-void image_store_path(const struct image_store *store, const struct image *image, char *path)
+static int compare(const void *left, const void *right)
 {
-    char name[IMAGE_FILE_NAME];
-    image_file_name(&image->hash, image->facts.format, name);
-    (void)snprintf(path, IMAGE_PATH_MAX + 1, "%s/%s", store->directory, name);
+    const struct image *a = left, *b = right;
+    int order = strcmp(a->name, b->name);
+    return order ? order : ppn_hash_compare(&a->hash, &b->hash);
 }
 
-static int compare(const void *a, const void *b)
-{
-    const struct image *x = a, *y = b;
-    int order = strcmp(x->name, y->name);
-    return order != 0 ? order : ppn_hash_compare(&x->hash, &y->hash);
-}
-
-void image_store_sort(struct image_store *store)
+static void sort(struct image_store *store)
 {
     qsort(store->images, store->count, sizeof(store->images[0]), compare);
 }
 
-struct image *image_store_get(struct image_store *store, const struct ppn_hash *hash)
+static uint32_t entries_of(const struct image_store *store, const struct ppn_hash *hash)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < store->count; i++)
+        count += ppn_hash_equal(&store->images[i].hash, hash);
+    return count;
+}
+
+/* Takes a name away; an image's last entry stays, without a name. */
+static void drop_name(struct image_store *store, const char *name)
 {
     for (uint32_t i = 0; i < store->count; i++) {
-        if (ppn_hash_equal(&store->images[i].hash, hash))
-            return &store->images[i];
+        struct image *image = &store->images[i];
+        if (strcmp(image->name, name) != 0)
+            continue;
+        if (entries_of(store, &image->hash) == 1)
+            image->name[0] = 0;
+        else
+            *image = store->images[--store->count];
+        return;
     }
-    return NULL;
+}
+
+enum ppn_error image_table_add(struct image_store *store, const struct ppn_hash *hash,
+                               const struct image_facts *facts, const char *name)
+{
+    PPN_ASSERT(!name[0] || ppn_image_name_valid(name));
+    const struct image *named = name[0] ? image_store_find(store, name) : NULL;
+    if (named && !strcmp(named->name, name) && ppn_hash_equal(&named->hash, hash))
+        return PPN_OK;
+    if (name[0])
+        drop_name(store, name);
+    struct image *target = NULL;
+    for (uint32_t i = 0; i < store->count; i++) {
+        struct image *image = &store->images[i];
+        if (ppn_hash_equal(&image->hash, hash) && (!image->name[0] || !name[0]))
+            target = image;
+    }
+    if (!target) {
+        if (store->count == PPN_IMAGES_MAX)
+            return PPN_ERROR_FULL;
+        target = &store->images[store->count++];
+        *target = (struct image){.hash = *hash, .facts = *facts};
+    }
+    if (name[0])
+        (void)ppn_text_copy(target->name, sizeof(target->name), name);
+    sort(store);
+    return PPN_OK;
+}
+
+/* A file with its final name was whole when it got it; its header says the rest. */
+static void add_file(struct image_store *store, const char *file, const struct ppn_hash *hash)
+{
+    static uint8_t header[IMAGE_HEADER_MAX];
+    struct ppn_failure failure = {0};
+    struct image_facts facts;
+    struct stat status;
+    int fd = -1;
+    if (os_file_open_beneath(store->directory, file, O_RDONLY, 0, &fd, &failure)) {
+        ppn_log(PPN_LOG_ERROR, "image-skipped", "%s", failure.text);
+        return;
+    }
+    ssize_t size = pread(fd, header, sizeof(header), 0);
+    bool ok = size >= 0 && fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
+    close(fd);
+    char expected[IMAGE_FILE_NAME_MAX];
+    if (!ok || image_inspect(ppn_slice(header, (size_t)size), (uint64_t)status.st_size, &facts,
+                             &failure)) {
+        ppn_log(PPN_LOG_ERROR, "image-skipped", "file=%s %s", file, failure.text);
+        return;
+    }
+    image_file_name(hash, facts.format, expected);
+    if (strcmp(expected, file) != 0)
+        ppn_log(PPN_LOG_ERROR, "image-skipped", "file=%s its content is of another format", file);
+    else if (image_table_add(store, hash, &facts, ""))
+        ppn_log(PPN_LOG_ERROR, "image-skipped", "file=%s more than %d images", file,
+                PPN_IMAGES_MAX);
+}
+
+static bool look_at(void *context, const char *file)
+{
+    struct image_store *store = context;
+    char hex[IMAGE_HEX_MAX] = "";
+    struct ppn_hash hash;
+    if (!strncmp(file, "incoming-", 9)) {
+        (void)!os_directory_remove(store->directory, file, NULL);
+        return true;
+    }
+    if (strlen(file) < IMAGE_HEX_MAX)
+        return true;
+    memcpy(hex, file, IMAGE_HEX_MAX - 1);
+    const char *rest = file + IMAGE_HEX_MAX - 1;
+    if (!ppn_unhex(hex, hash.bytes, sizeof(hash.bytes)) &&
+        (!strcmp(rest, ".qcow2") || !strcmp(rest, ".raw")))
+        add_file(store, file, &hash);
+    return true;
+}
+
+enum ppn_error image_store_open(struct os_loop *loop, struct os_worker *worker,
+                                const char *state_dir, struct image_store **out,
+                                struct ppn_failure *failure)
+{
+    struct image_store *store = calloc(1, sizeof(*store));
+    if (!store)
+        return ppn_fail(failure, PPN_ERROR_NO_MEMORY, "out of memory");
+    store->loop = loop;
+    store->worker = worker;
+    int length = snprintf(store->directory, sizeof(store->directory), "%s/images", state_dir);
+    enum ppn_error error = PPN_OK;
+    if (length < 0 || (size_t)length + IMAGE_FILE_NAME_MAX > sizeof(store->directory))
+        error = ppn_fail(failure, PPN_ERROR_TOO_BIG, "the path of the state directory is too long");
+    if (!error)
+        error = os_directory_make(store->directory, 0750, failure);
+    if (!error)
+        error = os_directory_each(store->directory, look_at, store, failure);
+    if (!error)
+        error = image_names_load(store, failure);
+    if (error) {
+        free(store);
+        return error;
+    }
+    *out = store;
+    return PPN_OK;
+}
+
+void image_store_close(struct image_store *store)
+{
+    if (!store)
+        return;
+    store->closing = true;
+    image_check_cancel_all(store);
+    free(store);
 }
 
 const struct image *image_store_by_hash(const struct image_store *store,
                                         const struct ppn_hash *hash)
 {
-    for (uint32_t i = 0; i < store->count; i++) {
+    for (uint32_t i = 0; i < store->count; i++)
         if (ppn_hash_equal(&store->images[i].hash, hash))
             return &store->images[i];
-    }
     return NULL;
-}
-
-enum ppn_error image_store_add(struct image_store *store, const struct image *image,
-                               struct ppn_failure *failure)
-{
-    struct image *known = image_store_get(store, &image->hash);
-    if (known == NULL && store->count == PPN_IMAGES_MAX)
-        return ppn_fail(failure, PPN_ERROR_FULL,
-                        "this node has %d images already; remove one: ppn image rm",
-                        PPN_IMAGES_MAX);
-    if (known == NULL)
-        store->images[store->count++] = *image;
-    image_store_sort(store);
-    return PPN_OK;
 }
 
 const struct image *image_store_find(const struct image_store *store, const char *name)
 {
     const struct image *found = NULL;
-    char hex[PPN_HEX_MAX];
-    size_t size = strlen(name);
-    for (uint32_t i = 0; i < store->count; i++) {
-        if (store->images[i].name[0] != '\0' && strcmp(store->images[i].name, name) == 0)
+    char hex[IMAGE_HEX_MAX];
+    for (uint32_t i = 0; i < store->count; i++)
+        if (name[0] && !strcmp(store->images[i].name, name))
             return &store->images[i];
-    }
-    if (size < 8 || strspn(name, "0123456789abcdef") != size)
+    size_t digits = strlen(name);
+    if (digits < HASH_DIGITS_MIN || digits >= IMAGE_HEX_MAX)
         return NULL;
     for (uint32_t i = 0; i < store->count; i++) {
         ppn_hex(store->images[i].hash.bytes, PPN_HASH_SIZE, hex);
-        if (strncmp(hex, name, size) != 0)
+        if (strncmp(hex, name, digits) != 0)
             continue;
-        if (found != NULL)
+        if (found && !ppn_hash_equal(&found->hash, &store->images[i].hash))
             return NULL;
         found = &store->images[i];
     }
@@ -102,40 +205,50 @@ const struct image *image_store_list(const struct image_store *store, uint32_t *
     return store->images;
 }
 
+void image_store_path(const struct image_store *store, const struct image *image, char *path)
+{
+    char name[IMAGE_FILE_NAME_MAX];
+    image_file_name(&image->hash, image->facts.format, name);
+    enum ppn_error error = os_path_join(path, IMAGE_PATH_MAX + 1, store->directory, name);
+    PPN_ASSERT(error == PPN_OK);
+}
+
 enum ppn_error image_store_name(struct image_store *store, const struct ppn_hash *hash,
                                 const char *name, struct ppn_failure *failure)
 {
-    struct image *image = image_store_get(store, hash);
+    const struct image *image = image_store_by_hash(store, hash);
+    if (!image)
+        return ppn_fail(failure, PPN_ERROR_NOT_FOUND, "no such image on this node");
     if (!ppn_image_name_valid(name))
         return ppn_fail(failure, PPN_ERROR_INVALID,
-                        "'%s' is no image name: 1 to 63 of a-z, 0-9, '-' and '.'", name);
-    if (image == NULL)
-        return ppn_fail(failure, PPN_ERROR_NOT_FOUND, "no such image on this node");
-    for (uint32_t i = 0; i < store->count; i++) {
-        if (strcmp(store->images[i].name, name) == 0)
-            store->images[i].name[0] = '\0';
-    }
-    (void)ppn_text_copy(image->name, sizeof(image->name), name);
-    image_store_sort(store);
+                        "an image's name is 1 to 63 of a-z, 0-9, '-' and '.'");
+    struct image_facts facts = image->facts;
+    struct ppn_hash copy = *hash;
+    if (image_table_add(store, &copy, &facts, name))
+        return ppn_fail(failure, PPN_ERROR_FULL, "this node has %d images already", PPN_IMAGES_MAX);
     return image_names_save(store, failure);
 }
 
 enum ppn_error image_store_remove(struct image_store *store, const struct ppn_hash *hash,
                                   bool in_use, struct ppn_failure *failure)
 {
-    struct image *image = image_store_get(store, hash);
+    const struct image *image = image_store_by_hash(store, hash);
+    struct ppn_hash gone = *hash;
     char path[IMAGE_PATH_MAX + 1];
-    if (image == NULL)
+    if (!image)
         return ppn_fail(failure, PPN_ERROR_NOT_FOUND, "no such image on this node");
     if (in_use)
         return ppn_fail(failure, PPN_ERROR_BUSY,
-                        "VMs on this node rest on this image; remove them first: ppn ps");
+                        "a VM's disk rests on this image; remove the VM first");
     image_store_path(store, image, path);
     enum ppn_error error = os_file_remove(path, failure);
-    if (error != PPN_OK)
+    if (error)
         return error;
-    *image = store->images[--store->count];
-    image_store_sort(store);
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < store->count; i++)
+        if (!ppn_hash_equal(&store->images[i].hash, &gone))
+            store->images[kept++] = store->images[i];
+    store->count = kept;
     return image_names_save(store, failure);
 }
 
@@ -143,99 +256,19 @@ enum ppn_error image_store_read(struct image_store *store, const struct ppn_hash
                                 uint64_t offset, uint8_t *bytes, size_t capacity, size_t *size)
 {
     const struct image *image = image_store_by_hash(store, hash);
-    char path[IMAGE_PATH_MAX + 1];
-    PPN_ASSERT(capacity <= IMAGE_FILE_MAX);
-    if (image == NULL)
+    if (!image)
         return PPN_ERROR_NOT_FOUND;
     if (offset >= image->facts.file_bytes)
         return PPN_ERROR_INVALID;
-    image_store_path(store, image, path);
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0)
-        return os_errno(errno);
-    ssize_t got = pread(fd, bytes, capacity, (off_t)offset);
-    enum ppn_error error = got < 0 ? os_errno(errno) : PPN_OK;
-    (void)close(fd);
-    *size = got < 0 ? 0 : (size_t)got;
-    return error;
-}
-
-/* ---- start ---- */
-
-static bool is_ours(const char *name, struct ppn_hash *hash, enum image_format *format)
-{
-    char hex[PPN_HEX_MAX];
-    size_t size = strlen(name);
-    if (size <= PPN_HEX_MAX || name[PPN_HEX_MAX - 1] != '.')
-        return false;
-    memcpy(hex, name, PPN_HEX_MAX - 1);
-    hex[PPN_HEX_MAX - 1] = '\0';
-    const char *ending = name + PPN_HEX_MAX;
-    *format = strcmp(ending, "qcow2") == 0 ? IMAGE_QCOW2 : IMAGE_RAW;
-    return (strcmp(ending, "qcow2") == 0 || strcmp(ending, "raw") == 0) &&
-           ppn_unhex(hex, hash->bytes, sizeof(hash->bytes)) == PPN_OK;
-}
-
-static bool look_at(void *context, const char *name)
-{
-    struct image_store *store = context;
-    char path[IMAGE_PATH_MAX + IMAGE_FILE_NAME + 2];
-    static uint8_t header[IMAGE_HEADER_MAX];
-    struct image image = {0};
-    struct ppn_failure failure = {0};
-    struct stat status;
-    enum image_format format;
-    (void)snprintf(path, sizeof(path), "%s/%s", store->directory, name);
-    if (strncmp(name, "incoming-", 9) == 0) {
-        (void)unlink(path);
-        return true;
-    }
-    if (!is_ours(name, &image.hash, &format) || store->count == PPN_IMAGES_MAX)
-        return true;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    ssize_t size = fd >= 0 && fstat(fd, &status) == 0 ? pread(fd, header, sizeof(header), 0) : -1;
-    if (fd >= 0)
-        (void)close(fd);
-    if (size >= 0 &&
-        image_inspect(ppn_slice(header, (size_t)size), (uint64_t)status.st_size, &image.facts,
-                      &failure) == PPN_OK &&
-        image.facts.format == format)
-        store->images[store->count++] = image;
-    else
-        ppn_log(PPN_LOG_WARN, "image-skipped", "file=%s cause=\"%s\"", name, failure.text);
-    return true;
-}
-
-enum ppn_error image_store_open(struct os_loop *loop, struct os_worker *worker,
-                                const char *state_dir, struct image_store **out,
-                                struct ppn_failure *failure)
-{
-    struct image_store *store = calloc(1, sizeof(*store));
-    if (store == NULL)
-        return ppn_fail(failure, PPN_ERROR_NO_MEMORY, "out of memory");
-    store->loop = loop;
-    store->worker = worker;
-    int size = snprintf(store->directory, sizeof(store->directory), "%s/images", state_dir);
-    enum ppn_error error =
-        size < 0 || (size_t)size + IMAGE_FILE_NAME + 2 > sizeof(store->directory)
-            ? ppn_fail(failure, PPN_ERROR_TOO_BIG, "the path %s is too long", state_dir)
-            : os_directory_make(store->directory, 0750, failure);
-    if (error == PPN_OK)
-        error = os_directory_each(store->directory, look_at, store, failure);
-    if (error != PPN_OK) {
-        free(store);
+    char name[IMAGE_FILE_NAME_MAX];
+    image_file_name(&image->hash, image->facts.format, name);
+    int fd = -1;
+    enum ppn_error error = os_file_open_beneath(store->directory, name, O_RDONLY, 0, &fd, NULL);
+    if (error)
         return error;
-    }
-    image_names_load(store);
-    image_store_sort(store);
-    *out = store;
-    return PPN_OK;
-}
-
-void image_store_close(struct image_store *store)
-{
-    if (store == NULL)
-        return;
-    image_jobs_close(store);
-    free(store);
+    ssize_t got = pread(fd, bytes, capacity, (off_t)offset);
+    error = got < 0 ? os_errno(errno) : PPN_OK;
+    close(fd);
+    *size = got > 0 ? (size_t)got : 0;
+    return error;
 }

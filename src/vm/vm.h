@@ -90,9 +90,8 @@ struct vm {
     struct vm_record record;
     enum vm_process process;
     bool qmp_running;
-    bool killed;    /* KILL was said for this process */
-    bool guest_off; /* the guest switched itself off, the exit is due */
-    bool published_ready;
+    bool killed;     /* KILL was said for this process */
+    bool guest_off;  /* the guest switched itself off, the exit is due */
     uint32_t resets; /* of this process, before ready */
     struct ppn_instant start_deadline, first_boot_deadline, stop_deadline, press_at, reconnect_at;
 };
@@ -111,6 +110,11 @@ enum ppn_error vm_step(struct vm *vm, struct ppn_instant now, const struct vm_ev
 struct ppn_instant vm_deadline(const struct vm *vm);
 
 struct ppn_vm_info vm_info(const struct vm *vm);
+
+#define VM_MEMORY_MIN ((uint64_t)32 << 20)
+#define VM_MEMORY_MAX ((uint64_t)1 << 40)
+#define VM_DISK_MAX   ((uint64_t)1 << 42)
+enum { VM_VCPUS_MAX = 64 };
 
 /* A record of a new VM that is sound enough to run: names, sizes, enums and slot in range. Also for
  * records read back. */

@@ -74,12 +74,16 @@ enum ppn_error vm_host_restore(struct vm_host *host, const struct vm_record *rec
 /* The CPU string, once the KVM probe has ended. */
 void vm_host_set_cpu(struct vm_host *host, const char *cpu);
 
+/* The default route or the name servers of this machine may have changed (os_net_watch). */
+void vm_host_network_changed(struct vm_host *host);
+
 /* What stands in the way of full isolation or network here, for `ppn status`; "" when nothing. */
 const char *vm_host_warning(const struct vm_host *host);
 
-/* Makes disk and seed and then the durable record; the VM is PREPARED. done comes once, from the
- * loop: failure NULL at success. Preparing an id that is PREPARED or further succeeds at once
- * without change; an id being prepared is BUSY. kvm and isolation are the caller's decision. */
+/* Makes disk and seed and then the durable record; the VM is PREPARED. done comes once: failure
+ * NULL at success. An id that is PREPARED or further is left as it is, and its done comes before
+ * this returns; an id being prepared is BUSY. After an error here done is not called. kvm and
+ * isolation are the caller's decision. */
 typedef void vm_prepared_fn(void *context, const struct ppn_request_id *id,
                             const struct ppn_failure *failure);
 struct vm_prepare {
@@ -93,9 +97,10 @@ struct vm_prepare {
 enum ppn_error vm_host_prepare(struct vm_host *host, const struct vm_prepare *prepare,
                                struct ppn_failure *failure) PPN_CHECK;
 
-/* NOT_FOUND; CONFLICT when it does not fit the state. The outcome shows as `changed` / `removed`.
- * Removing an id that is being prepared cancels the preparation (its done gets CANCELLED), and
- * removing an unknown id is NOT_FOUND: nothing of it exists. */
+/* NOT_FOUND; CONFLICT when it does not fit the state; BUSY while it is being prepared or looked
+ * for. The outcome shows as `changed` / `removed`. Removing an id that is being prepared cancels
+ * the preparation (its done gets CANCELLED), and removing an unknown id is NOT_FOUND: nothing of it
+ * exists. */
 enum ppn_error vm_host_start(struct vm_host *host, const struct ppn_request_id *id) PPN_CHECK;
 enum ppn_error vm_host_stop(struct vm_host *host, const struct ppn_request_id *id,
                             struct ppn_duration timeout) PPN_CHECK; /* 0: 60 s, then killed */
