@@ -149,6 +149,7 @@ void fleet_on_query(struct fleet *fleet, const struct ppn_node_id *from,
     if (request != NULL && message->attempt == 0)
         fleet_describe(request, &answer);
     else if (request != NULL && is_current(request, from, message->attempt))
-        fleet_describe(request, &answer);
+        answer.phase =
+            request->state == FLEET_REQUEST_COMMITTED ? FLEET_PHASE_COMMITTED : FLEET_PHASE_WORKING;
     fleet_send(fleet, from, &answer);
 }

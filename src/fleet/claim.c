@@ -121,8 +121,9 @@ void fleet_claim_act(struct fleet *fleet, struct request *request)
     work->due = ppn_earlier(work->due, claim->deadline);
 }
 
-/* A member last heard of before the id was made cannot have got it while it was up. The id's time
- * is the client's word, so it counts only as far as it lies in the past. */
+/* A member last heard of before the id was made cannot have got it while it was up, provided that
+ * this node was listening all that time: who just started has heard of nobody. The id's time is the
+ * client's word, so it counts only as far as it lies in the past. */
 static bool may_know(const struct fleet *fleet, const struct ppn_request_id *id,
                      const struct fleet_member *member)
 {
@@ -131,7 +132,8 @@ static bool may_know(const struct fleet *fleet, const struct ppn_request_id *id,
         return true;
     if (made_ms > fleet->wall.unix_ms)
         made_ms = fleet->wall.unix_ms;
-    return member->last_heard_unix_ms >= made_ms - ppn_to_ms(fleet->config.clock_skew);
+    int64_t since_ms = made_ms - ppn_to_ms(fleet->config.clock_skew);
+    return since_ms < fleet->listening_unix_ms || member->last_heard_unix_ms >= since_ms;
 }
 
 static int compare_members(const void *left, const void *right)
@@ -273,7 +275,11 @@ void fleet_describe(const struct request *request, struct fleet_msg *message)
     };
     message->phase = phases[request->state];
     message->node = request->node;
-    if (request->state >= FLEET_REQUEST_FAILED) {
+    if (request->lost) { /* who follows shall not wait for a node that is dead */
+        message->phase = FLEET_PHASE_LOST;
+        message->code = PPN_ERROR_UNREACHABLE;
+        fleet_reason(message->reason, PPN_ERROR_UNREACHABLE, "its node is dead");
+    } else if (request->state >= FLEET_REQUEST_FAILED) {
         message->code = request->code;
         memcpy(message->reason, request->reason, sizeof(message->reason));
     }

@@ -136,7 +136,8 @@ enum {
     /* One record may act, be written and act again within a step; more waits for the next. */
     ROUNDS_MAX = 4,
     PERSIST_RETRY_MS = 1000,
-    SWEEP_S = 600
+    SWEEP_S = 600,
+    SLEPT_MS = 5000
 };
 
 static void run_request(struct fleet *fleet, struct request *request)
@@ -363,13 +364,24 @@ static enum ppn_error handle(struct fleet *fleet, const struct fleet_event *even
     return PPN_ERROR_INVALID;
 }
 
+/* Where the two clocks part, the machine slept or its clock was set: nothing was heard meanwhile,
+ * or nobody knows when. */
+static void keep_time(struct fleet *fleet, struct ppn_instant now, struct ppn_wall wall)
+{
+    int64_t parted_ms =
+        wall.unix_ms - fleet->wall.unix_ms - ppn_to_ms(ppn_between(fleet->now, now));
+    if (!fleet->started || parted_ms > SLEPT_MS || parted_ms < -SLEPT_MS)
+        fleet->listening_unix_ms = wall.unix_ms;
+    fleet->now = now;
+    fleet->wall = wall;
+}
+
 enum ppn_error fleet_step(struct fleet *fleet, struct ppn_instant now,
                           const struct fleet_event *event, struct fleet_update *update)
 {
     enum ppn_error error;
     PPN_ASSERT(!ppn_before(now, fleet->now));
-    fleet->now = now;
-    fleet->wall = event->wall;
+    keep_time(fleet, now, event->wall);
     fleet->action_count = 0;
     bury_garbage(fleet);
     if (!fleet->started && event->kind == FLEET_EVENT_RESTORE) {

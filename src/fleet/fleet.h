@@ -10,11 +10,13 @@
  * be carried out in the order given. PERSIST and FORGET may complete later: the shell says
  * PERSISTED (or PERSIST_FAILED) with the action's ticket, and everything that has to wait for the
  * disk waits inside the core. Rows reach the disk in the order of their actions. A SEND to this
- * node itself is handed back by the shell as a MESSAGE event from itself.
+ * node itself is handed back by the shell as a MESSAGE event from itself. Right after START, and
+ * whenever it changes, the shell says by NODE who is DEAD or REMOVED; nodes in restored rows that
+ * are members no more are REMOVED.
  *
  * Work is asked for again after a restart, and repeated asking must be harmless: PREPARE starts
  * from scratch where half-made files lie around, LAUNCH of a machine that runs already only reports
- * it, RELEASE of nothing succeeds. */
+ * it, RELEASE also stops what is under way, and of nothing it succeeds. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -201,8 +203,9 @@ enum fleet_news {
     FLEET_NEWS_LAUNCH_FAILED, /* `node`: `code`, `reason` */
     FLEET_NEWS_WAITING,       /* nobody can take it now, asking again: `reason` */
     FLEET_NEWS_IN_SERVICE,    /* at `node` */
-    FLEET_NEWS_FAILED,        /* `code`, `reason`; there is no VM */
-    FLEET_NEWS_LOST /* committed to `node`, which is dead or gone; settled if it returns */
+    FLEET_NEWS_FAILED, /* `code`, `reason`. Accepted before: there is no VM and never will be. Not
+                          accepted: nothing was done here, the same id may be tried again */
+    FLEET_NEWS_LOST    /* committed to `node`, which is dead or gone; settled if it returns */
 };
 
 enum fleet_action_kind {

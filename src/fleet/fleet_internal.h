@@ -111,7 +111,8 @@ struct fleet {
     struct ppn_instant now;
     struct ppn_wall wall;
     bool started;
-    struct ppn_instant next; /* deadline, as of the last step */
+    int64_t listening_unix_ms; /* without a break since then: no restart, no sleep */
+    struct ppn_instant next;   /* deadline, as of the last step */
     uint64_t ticket;
     struct ppn_instant sweep; /* next look for what has expired */
     struct blob *garbage;

@@ -59,7 +59,7 @@ enum fleet_phase {
     FLEET_PHASE_COMMITTED,  /* owned here, committed to `node`; for an attempt: launch it */
     FLEET_PHASE_IN_SERVICE, /* settled: runs (or ran) on `node` */
     FLEET_PHASE_FAILED,     /* settled: no VM; code and reason say why */
-    FLEET_PHASE_LOST,       /* settled: was committed to `node`, which is no member any more */
+    FLEET_PHASE_LOST,       /* committed to `node`, which is dead or no member any more */
     FLEET_PHASE_HELD,       /* held here as target for origin `node`, not settled */
     FLEET_PHASE_COUNT
 };

@@ -463,11 +463,10 @@ void fleet_request_meet_fate(struct fleet *fleet, struct request *request)
 {
     bool removed = request->fate == FLEET_NODE_REMOVED;
     request->fate = FLEET_NODE_REACHABLE;
-    if (request->state == FLEET_REQUEST_FOLLOWING && removed) {
-        fleet_claim_start(fleet, request); /* its word counts no more */
-    } else if (request->state == FLEET_REQUEST_FOLLOWING) {
+    if (request->state == FLEET_REQUEST_FOLLOWING) {
         fleet_request_settle(fleet, request, FLEET_REQUEST_LOST, PPN_ERROR_UNREACHABLE,
-                             "the node that has this request is dead");
+                             removed ? "the node that had this request is no member any more"
+                                     : "the node that has this request is dead");
     } else if (request->state == FLEET_REQUEST_PREPARING) {
         give_up_attempt(fleet, request);
     } else if (request->state == FLEET_REQUEST_COMMITTED && removed) {
