@@ -84,3 +84,17 @@ function(ppn_check name)
     set_tests_properties(${name} PROPERTIES
         TIMEOUT ${ARG_TIMEOUT} FAIL_REGULAR_EXPRESSION "${PPN_TEST_FAILS}")
 endfunction()
+
+# ppn_fuzz(NAME SOURCES ... LINK ... [CORPUS NAME]) is a libFuzzer program fuzz_NAME; its seeds are in
+# tests/fuzz/corpus/NAME (or the CORPUS named). tools/fuzz runs them all.
+function(ppn_fuzz name)
+    cmake_parse_arguments(ARG "" "CORPUS" "SOURCES;LINK" ${ARGN})
+    if(NOT ARG_CORPUS)
+        set(ARG_CORPUS ${name})
+    endif()
+    add_executable(fuzz_${name} ${ARG_SOURCES})
+    target_link_libraries(fuzz_${name} PRIVATE ppn_flags ${ARG_LINK})
+    target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
+    file(WRITE ${CMAKE_CURRENT_BINARY_DIR}/fuzz_${name}.corpus
+        "${PROJECT_SOURCE_DIR}/tests/fuzz/corpus/${ARG_CORPUS}\n")
+endfunction()
