@@ -302,6 +302,7 @@ void fleet_on_claim(struct fleet *fleet, const struct ppn_node_id *from,
                                .request = message->request,
                                .round = message->round,
                                .phase = FLEET_PHASE_UNKNOWN};
+    bool unowned = request == NULL || request->state <= FLEET_REQUEST_FOLLOWING;
     if (request != NULL) {
         bool unstored = request->state >= FLEET_REQUEST_PLACING && !request->disk.stored;
         if (unstored || !fleet_sure(&request->disk))
@@ -310,7 +311,9 @@ void fleet_on_claim(struct fleet *fleet, const struct ppn_node_id *from,
             ppn_node_id_compare(from, &fleet->config.self) < 0)
             fleet_follow(fleet, request, from);
         fleet_describe(request, &answer);
-    } else if (hold != NULL) {
+    }
+    /* A machine that is here says more than whom this node would follow. */
+    if (hold != NULL && unowned) {
         if (!fleet_sure(&hold->disk))
             return;
         answer_from_holds(fleet, hold, &answer);

@@ -63,7 +63,7 @@ struct wish {
     bool removed;
     bool banished; /* it ran on a node that was revoked, which is no part of the pool any more */
     bool said[WORLD_NODES_MAX][FLEET_NEWS_LOST + 1];
-    bool denied; /* some origin said: there is no VM */
+    bool denied[WORLD_NODES_MAX]; /* that origin said: there is no VM */
 };
 
 struct world {
@@ -242,7 +242,7 @@ static void do_news(struct world *world, uint32_t node, const struct fleet_actio
         wrong(world, "r%d: in service is said, but nothing ever ran", r);
     /* Of a request that was not accepted nothing is remembered: it may be tried again. */
     if (action->news == FLEET_NEWS_FAILED && wish->said[node][FLEET_NEWS_ACCEPTED]) {
-        wish->denied = true;
+        wish->denied[node] = true;
         if (wish->launches > 0)
             wrong(world, "r%d: said to have failed, but it ran", r);
     }
@@ -492,8 +492,9 @@ static void launch(struct world *world, uint32_t node, const struct fleet_key *k
     machine->running = true;
     if (++world->wishes[r].launches > 1)
         wrong(world, "r%d has a second machine, on n%u", r, node + 1);
-    if (world->wishes[r].denied)
-        wrong(world, "r%d runs on n%u though it was said to have failed", r, node + 1);
+    for (uint32_t i = 0; i < world->count; i++)
+        if (world->wishes[r].denied[i] && !world->nodes[i].revoked)
+            wrong(world, "r%d runs on n%u though it was said to have failed", r, node + 1);
 }
 
 static bool once(bool *flag)
@@ -729,7 +730,7 @@ void world_kill(struct world *world, uint32_t node)
     for (uint32_t i = 0; i < world->due_count; i++) {
         struct due *due = &world->dues[i];
         bool own = due->node == node && due->life == at->life;
-        if (own && due->kind == DUE_LAUNCH && draw(world, 2))
+        if (own && due->kind == DUE_LAUNCH && find_machine(at, &due->key) && draw(world, 2))
             launch(world, node, &due->key);
     }
     at->life++;
