@@ -384,6 +384,7 @@ static void address_set(struct wg_device *device, const struct os_child_result *
     }
     struct wg_event event = {.kind = WG_EVENT_RESET};
     device->busy = false;
+    os_defer_cancel(device->loop, &device->refusal);
     device->config.on_event(device->config.context, &event);
 }
 

@@ -295,11 +295,8 @@ static enum ppn_error take_answer(struct wg *wg, struct ppn_instant now,
     if (wg->outstanding != WG_UPDATE_OBSERVE)
         return PPN_OK;
     enum ppn_error error = event->observed.error;
-    if (error == PPN_OK) {
+    if (error == PPN_OK)
         error = take_observed(wg, now, event);
-        if (error == PPN_ERROR_INVALID)
-            return error;
-    }
     wg->outstanding = WG_UPDATE_NONE;
     if (error == PPN_OK)
         trust(wg, now);
@@ -387,7 +384,8 @@ enum ppn_error wg_step(struct wg *wg, struct ppn_instant now, const struct wg_ev
     update->kind = WG_UPDATE_NONE;
     update->count = 0;
     enum ppn_error error = take(wg, now, event);
-    emit(wg, now, update);
+    if (error == PPN_OK)
+        emit(wg, now, update);
     return error;
 }
 

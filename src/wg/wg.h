@@ -193,11 +193,11 @@ struct wg {
 void wg_init(struct wg *wg, const struct wg_config *config, struct ppn_instant now, uint64_t seed);
 void wg_free(struct wg *wg);
 
-/* *update is written whole: kind NONE when there is nothing to do. Errors leave the state as it
- * was: INVALID (counts; two members with one node id, key or address), STALE (an older log
- * version), NO_MEMORY. Endpoints that can never be dialled (port 0, loopback, multicast,
- * link-local, inside the mesh) are skipped. An APPLIED or OBSERVED that answers nothing outstanding
- * is ignored, since RESET may cross it. */
+/* *update is written whole: kind NONE when there is nothing to do. After an error the state is as
+ * it was and the kind NONE: INVALID (counts; two members with one node id, key or address), STALE
+ * (an older log version), NO_MEMORY. Endpoints that can never be dialled (port 0, loopback,
+ * multicast, link-local, inside the mesh) are skipped. An APPLIED or OBSERVED that answers nothing
+ * outstanding is ignored, since RESET may cross it. */
 enum ppn_error wg_step(struct wg *wg, struct ppn_instant now, const struct wg_event *event,
                        struct wg_update *update) PPN_CHECK;
 
