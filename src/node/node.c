@@ -66,7 +66,8 @@ static void choose_name(struct node *node)
     } else if (node->settings.name[0] != '\0') {
         (void)ppn_text_copy(node->name, sizeof(node->name), node->settings.name);
     } else {
-        (void)os_file_read_text("/proc/sys/kernel/hostname", host, sizeof(host));
+        if (os_file_read_text("/proc/sys/kernel/hostname", host, sizeof(host)) != PPN_OK)
+            host[0] = '\0';
         for (const char *c = host; *c != '\0' && *c != '.' && size < PPN_NAME_MAX; c++) {
             char lower = (char)(*c >= 'A' && *c <= 'Z' ? *c + ('a' - 'A') : *c);
             bool fine = (lower >= 'a' && lower <= 'z') || (lower >= '0' && lower <= '9') ||

@@ -284,10 +284,8 @@ enum ppn_error node_serve_open(struct node *node, struct node_serve **out,
     struct node_serve *serve = calloc(1, sizeof(*serve));
     if (serve == NULL)
         return ppn_fail(failure, PPN_ERROR_NO_MEMORY, "out of memory");
-    struct api_server_config config = {.loop = node->loop,
-                                       .path = node->options.socket,
-                                       .group = "ppn",
-                                       .backend = &serve->backend};
+    struct api_server_config config = {
+        .path = node->options.socket, .group = "ppn", .backend = &serve->backend};
     serve->node = node;
     fill_backend(&serve->backend, node);
     *out = serve;

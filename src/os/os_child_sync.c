@@ -20,12 +20,11 @@ struct sync_run {
 
 static bool copy(struct ppn_slice from, struct ppn_slice *to)
 {
-    uint8_t *bytes = malloc(from.size + 1);
+    uint8_t *bytes = calloc(1, from.size + 1);
     *to = ppn_slice(bytes, 0);
     if (!bytes)
         return false;
     memcpy(bytes, from.data, from.size);
-    bytes[from.size] = 0;
     to->size = from.size;
     return true;
 }
