@@ -115,6 +115,7 @@ struct api_request {
     bool owed;        /* it still does */
     bool answering;   /* `answer` is set */
     bool ended;       /* nothing will be added to the queue */
+    bool failed;      /* it ended early, where no line can say so */
     bool was_full;    /* `writable` is owed once there is room */
     bool body_paused; /* the watch took less than offered */
     struct api_answer answer;

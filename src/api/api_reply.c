@@ -9,6 +9,8 @@
 #include "base/assert.h"
 
 static const char json_media_type[] = "application/json";
+static const char lines_type[] = "application/x-ndjson";
+static const char bytes_type[] = "application/octet-stream";
 
 /* Bounded by API_REPLY_MAX. What does not fit (or finds no memory) is told by failed_reply(). */
 static bool reply_add(struct api_request *request, const char *bytes, size_t size)
@@ -119,12 +121,15 @@ void api_reply_failure(struct api_request *request, const struct ppn_failure *fa
         reply_text(request, http_status(failure->code), failure_text(failure, true));
         return;
     }
-    if (request->answer.kind == API_ANSWER_STREAM && !request->orphan) {
+    bool lines = request->answer.kind == API_ANSWER_STREAM &&
+                 strcmp(request->answer.content_type, lines_type) == 0;
+    if (lines && !request->orphan) {
         char *text = failure_text(failure, false);
         if (text != NULL && api_queue_add(&request->queue, text, strlen(text)))
             (void)api_queue_add(&request->queue, "\n", 1);
         free(text);
     }
+    request->failed = !lines;
     api_request_answer_end(request);
 }
 
@@ -262,8 +267,7 @@ void api_stream_begin(struct api_request *request, enum api_stream_kind kind)
 {
     PPN_ASSERT(request->owed && !request->answering);
     api_request_answer_begin(request, API_ANSWER_STREAM, 200,
-                             kind == API_STREAM_LINES ? "application/x-ndjson"
-                                                      : "application/octet-stream");
+                             kind == API_STREAM_LINES ? lines_type : bytes_type);
     if (!request->orphan)
         api_request_wake(request);
 }
@@ -286,14 +290,19 @@ enum ppn_error api_stream_bytes(struct api_request *request, struct ppn_slice by
     }
     if (!api_queue_add(&request->queue, bytes.data, bytes.size))
         return PPN_ERROR_NO_MEMORY;
+    if (request->queue.size > request->route->queue_max / 2)
+        request->was_full = true;
     api_request_wake(request);
     return PPN_OK;
 }
 
 void api_stream_end(struct api_request *request)
 {
-    PPN_ASSERT(request->owed && request->answering);
-    api_request_answer_end(request);
+    PPN_ASSERT(request->owed);
+    if (request->answering)
+        api_request_answer_end(request);
+    else
+        api_reply_error(request, PPN_ERROR_CLOSED, "the answer ended before it began; try again");
 }
 
 /* One line, all or none; text is freed here. */
@@ -361,18 +370,19 @@ void api_upgrade(struct api_request *request)
 
 void api_relay_head(struct api_request *request, unsigned status, const char *content_type)
 {
-    static const char *const types[] = {"application/json", "application/x-ndjson",
-                                        "application/octet-stream"};
-    if (status == 101) {
+    const char *const types[] = {json_media_type, lines_type, bytes_type};
+    const char *type = bytes_type;
+    PPN_ASSERT(request->owed);
+    if (request->answering)
+        return;
+    if (status == 101 && request->route->shape == API_SHAPE_CONSOLE) {
         api_upgrade(request);
         return;
     }
-    const char *type = types[2];
     for (size_t i = 0; i < sizeof(types) / sizeof(types[0]) && content_type != NULL; i++) {
         if (strcmp(content_type, types[i]) == 0)
             type = types[i];
     }
-    PPN_ASSERT(request->owed && !request->answering);
     api_request_answer_begin(request, API_ANSWER_STREAM,
                              status >= 200 && status <= 599 ? status : 502, type);
     if (!request->orphan)

@@ -270,6 +270,11 @@ enum api_pull api_request_pull(struct api_request *request, uint8_t *bytes, size
     return request->ended ? API_PULL_END : API_PULL_WAIT;
 }
 
+bool api_request_failed(const struct api_request *request)
+{
+    return request->failed;
+}
+
 void api_request_release(struct api_request *request)
 {
     request->transport = (struct api_transport){0};

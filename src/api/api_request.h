@@ -63,7 +63,7 @@ struct api_watch {
     size_t (*body)(void *context, struct api_request *request, struct ppn_slice bytes);
     /* The streamed body is whole. (A console has no such end: its asker goes away.) */
     void (*body_end)(void *context, struct api_request *request);
-    /* A stream that had been full has room again (half of its queue). */
+    /* A stream that had been over half of its queue is below it again. */
     void (*writable)(void *context, struct api_request *request);
     /* The asker went away. The pointer is void after this. Whoever streams or may answer much later
      * sets it; without it the request lives on until it is answered, to nobody. */
@@ -76,8 +76,9 @@ void api_request_resume(struct api_request *request);
 
 /* ---- for backends: one whole answer ---- */
 
-/* {"schema":1,"error":{"code":..,"message":..}} with the HTTP status of the code. In a stream that
- * has begun: the line {"error":{...}}, then the end. An upgraded request is simply ended. */
+/* {"schema":1,"error":{"code":..,"message":..}} with the HTTP status of the code. In a stream
+ * of lines that has begun: the line {"error":{...}}, then the end. Other streams and consoles are
+ * cut, so that the asker sees that something is missing. */
 void api_reply_failure(struct api_request *request, const struct ppn_failure *failure);
 void api_reply_error(struct api_request *request, enum ppn_error code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -127,7 +128,8 @@ size_t api_stream_room(const struct api_request *request);
 /* Queues raw bytes, all or none. PPN_ERROR_FULL: wait for `writable`. */
 enum ppn_error api_stream_bytes(struct api_request *request, struct ppn_slice bytes) PPN_CHECK;
 
-/* The answer is whole; what is queued is still sent. */
+/* The answer is whole; what is queued is still sent. Where none was begun, the answer is an error.
+ */
 void api_stream_end(struct api_request *request);
 
 /* Lines of a run, an image upload or a fetch. The first begins the stream by itself. A progress
@@ -148,7 +150,9 @@ void api_upgrade(struct api_request *request);
 
 /* ---- for backends that forward: another node's answer, as it is ---- */
 
-/* The other node's head; then api_stream_bytes() and api_stream_end(). status 101 upgrades. */
+/* The other node's head; then api_stream_bytes() and api_stream_end(). status 101 upgrades a
+ * console. What makes no sense (a second head, an upgrade of anything else) is ignored or becomes
+ * 502: the other node may be broken. */
 void api_relay_head(struct api_request *request, unsigned status, const char *content_type);
 
 /* ---- for transports ---- */
@@ -202,6 +206,9 @@ enum api_pull { API_PULL_BYTES, API_PULL_WAIT, API_PULL_END };
  * END: all was pulled and the answer is whole. */
 enum api_pull api_request_pull(struct api_request *request, uint8_t *bytes, size_t capacity,
                                size_t *size);
+
+/* At API_PULL_END: the answer was cut short and its asker should see that. */
+bool api_request_failed(const struct api_request *request);
 
 /* The transport is done with it, whether the answer was whole or the asker went (then the backend
  * hears `gone`). Frees it. */

@@ -141,7 +141,8 @@ static ssize_t read_answer(void *context, uint64_t position, char *bytes, size_t
     case API_PULL_BYTES:
         return (ssize_t)size;
     case API_PULL_END:
-        return MHD_CONTENT_READER_END_OF_STREAM;
+        return api_request_failed(connection->request) ? MHD_CONTENT_READER_END_WITH_ERROR
+                                                       : MHD_CONTENT_READER_END_OF_STREAM;
     case API_PULL_WAIT:
         break;
     }

@@ -394,6 +394,23 @@ Test(stream, another_nodes_answer_is_passed_on)
     api_request_release(request);
 }
 
+Test(stream, another_nodes_nonsense_is_no_bug_of_ours)
+{
+    unsigned status;
+    struct api_request *request = open_as(API_POST, "/v1/vms/web/kill", NULL, true);
+    api_relay_head(request, 101, NULL);
+    api_relay_head(request, 200, "text/html");
+    api_reply_error(request, PPN_ERROR_CLOSED, "gone");
+    cr_assert_str_eq(answer_text(request, &status), "");
+    cr_assert_eq(status, 502);
+    cr_assert(api_request_failed(request));
+    api_request_release(request);
+    request = open_as(API_POST, "/v1/vms/web/kill", NULL, true);
+    api_stream_end(request);
+    cr_assert_not_null(strstr(answer_text(request, &status), "\"closed\""));
+    api_request_release(request);
+}
+
 Test(stream, tables_of_requests_are_bounded)
 {
     static struct api_request *all[API_REQUESTS_MAX];
