@@ -212,6 +212,7 @@ static void epoch_persisted(struct gossip *g, struct ppn_instant now, uint32_t e
     if (!g->started || epoch != g->epoch || g->may_send || g->left)
         return;
     g->may_send = true;
+    g->probe_count = 0; /* of an epoch given up */
     g->acked = now;
     gossip_self_resign(g, now);
     gossip_state_set(g, now, g->self, GOSSIP_ALIVE, GOSSIP_CAUSE_NONE);

@@ -245,10 +245,12 @@ static struct ppn_instant settled(const struct gossip *g, const struct gossip_ca
     return ppn_before(window, quiet) ? quiet : window;
 }
 
+/* One voice alone never says DEAD, except of a host that answered for its agent. */
 static void condemn(struct gossip *g, struct ppn_instant now, struct gossip_case *c,
-                    enum gossip_cause cause)
+                    const struct tally *tally, enum gossip_cause cause)
 {
-    bool certain = cause == GOSSIP_CAUSE_REFUSED || majority(g, now);
+    bool certain =
+        cause == GOSSIP_CAUSE_REFUSED || (tally->failing + tally->refused >= 2 && majority(g, now));
     publish(g, now, c);
     gossip_state_set(g, now, c->subject, certain ? GOSSIP_DEAD : GOSSIP_UNREACHABLE, cause);
 }
@@ -274,7 +276,7 @@ static bool judge_refused(struct gossip *g, struct ppn_instant now, struct gossi
         tally->next = ppn_earlier(tally->next, end);
         return false;
     }
-    condemn(g, now, c, GOSSIP_CAUSE_REFUSED);
+    condemn(g, now, c, tally, GOSSIP_CAUSE_REFUSED);
     return true;
 }
 
@@ -310,7 +312,7 @@ static void judge_living(struct gossip *g, struct ppn_instant now, struct gossip
         return;
     struct ppn_instant end = settled(g, c);
     if (ppn_due(end, now))
-        condemn(g, now, c, GOSSIP_CAUSE_NO_ANSWER);
+        condemn(g, now, c, tally, GOSSIP_CAUSE_NO_ANSWER);
     else
         tally->next = ppn_earlier(tally->next, end);
 }
@@ -323,8 +325,8 @@ static void judge_lost(struct gossip *g, struct ppn_instant now, struct gossip_c
     if (slot->cause != GOSSIP_CAUSE_REFUSED && judge_refused(g, now, c, tally))
         return;
     if (slot->state == GOSSIP_UNREACHABLE &&
-        tally->failing + tally->refused >= dead_quorum(tally->live) && tally->live > 1 &&
-        majority(g, now))
+        tally->failing + tally->refused >= dead_quorum(tally->live) &&
+        tally->failing + tally->refused >= 2 && majority(g, now))
         gossip_state_set(g, now, c->subject, GOSSIP_DEAD, (enum gossip_cause)slot->cause);
 }
 

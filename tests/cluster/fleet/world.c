@@ -921,7 +921,8 @@ static void check_node(struct world *world, uint32_t node)
         wrong(world, "n%u: a reservation is left", node + 1);
     for (uint32_t m = 0; m < at->machine_count; m++)
         if (!at->machines[m].running)
-            wrong(world, "n%u: a half-made machine is left", node + 1);
+            wrong(world, "n%u: a half-made machine is left of r%d", node + 1,
+                  wish_number(world, &at->machines[m].request));
     for (uint32_t i = 0; i < at->row_count; i++)
         for (uint32_t a = 0; a < at->rows[i]->abandoned_count; a++)
             if (world->nodes[node_number(&at->rows[i]->abandoned[a].node)].fleet != NULL)

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: ISC
+#include <criterion/criterion.h>
+
+#include "lone_core.h"
+
+/* A network of `members`, all alive in the core's eyes, which nobody answers from here on. */
+static void alive_all(struct lone_core *lone, uint32_t members)
+{
+    lone_start(lone, members);
+    for (uint32_t i = 1; i < members; i++)
+        lone_item(lone, i, lone_life(lone, i, 1, 1, GOSSIP_STANDING_ALIVE));
+    lone_clear(lone);
+}
+
+/* Everybody but `silent` answers the core's pings for `ms`. */
+static void answer_for(struct lone_core *lone, uint32_t silent, int64_t ms)
+{
+    for (int64_t i = 0; i < ms; i += 10) {
+        lone_wait(lone, ppn_ms(10));
+        struct lone_core before = *lone;
+        lone_clear(lone);
+        for (uint32_t j = 0; j < before.seen_count; j++) {
+            if (before.seen[j].kind != GOSSIP_DO_SEND || before.seen[j].packet.kind != GOSSIP_PING)
+                continue;
+            for (uint32_t k = 1; k < lone->members; k++) {
+                struct gossip_packet ack = {.kind = GOSSIP_ACK,
+                                            .probe = before.seen[j].packet.probe};
+                if (k != silent && ppn_node_id_equal(&before.seen[j].node, &lone->ids[k]))
+                    lone_packet(lone, k, &ack);
+            }
+        }
+    }
+}
+
+Test(gossip_verdict, opinions_needed_by_number_of_observers)
+{
+    /* In a network where all observe all, one accuser more at a time. */
+    static const struct {
+        uint32_t members, suspect_at;
+    } cases[] = {{4, 2}, {6, 2}, {8, 3}, {9, 3}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        struct lone_core lone;
+        alive_all(&lone, cases[i].members);
+        for (uint32_t accuser = 2; accuser < cases[i].members; accuser++) {
+            uint32_t accusers = accuser - 1;
+            lone_item(&lone, accuser,
+                      lone_verdict(&lone, accuser, 1, 1, 1, GOSSIP_OPINION_NO_ANSWER));
+            enum gossip_state wanted =
+                accusers >= cases[i].suspect_at ? GOSSIP_SUSPECT : GOSSIP_ALIVE;
+            cr_assert(lone_member(&lone, 1).state == wanted, "%u members, %u accusers",
+                      cases[i].members, accusers);
+        }
+        lone_close(&lone);
+    }
+}
+
+Test(gossip_verdict, a_refutation_voids_what_was_said)
+{
+    struct lone_core lone;
+    alive_all(&lone, 5);
+    for (uint32_t accuser = 2; accuser < 5; accuser++)
+        lone_item(&lone, accuser, lone_verdict(&lone, accuser, 1, 1, 1, GOSSIP_OPINION_NO_ANSWER));
+    cr_assert(lone_member(&lone, 1).state == GOSSIP_SUSPECT);
+    lone_item(&lone, 2, lone_life(&lone, 1, 1, 2, GOSSIP_STANDING_ALIVE));
+    cr_assert(lone_member(&lone, 1).state == GOSSIP_ALIVE);
+    lone_item(&lone, 3, lone_verdict(&lone, 3, 1, 1, 1, GOSSIP_OPINION_NO_ANSWER));
+    lone_item(&lone, 4, lone_verdict(&lone, 4, 1, 1, 1, GOSSIP_OPINION_NO_ANSWER));
+    cr_assert(lone_member(&lone, 1).state == GOSSIP_ALIVE, "replays accuse a void incarnation");
+    lone_close(&lone);
+}
+
+Test(gossip_verdict, nobody_accuses_what_was_never_signed)
+{
+    struct lone_core lone;
+    alive_all(&lone, 5);
+    for (uint32_t accuser = 2; accuser < 5; accuser++) {
+        lone_item(&lone, accuser, lone_verdict(&lone, accuser, 1, 1, 7, GOSSIP_OPINION_NO_ANSWER));
+        lone_item(&lone, accuser,
+                  lone_verdict(&lone, accuser, 1, UINT32_MAX, 1, GOSSIP_OPINION_NO_ANSWER));
+    }
+    cr_assert(lone_member(&lone, 1).state == GOSSIP_ALIVE);
+    lone_close(&lone);
+}
+
+Test(gossip_verdict, an_accused_core_answers_with_one_new_incarnation)
+{
+    struct lone_core lone;
+    alive_all(&lone, 4);
+    uint32_t before = lone_member(&lone, 0).incarnation;
+    lone_item(&lone, 1, lone_verdict(&lone, 1, 0, 1, before, GOSSIP_OPINION_NO_ANSWER));
+    lone_item(&lone, 2, lone_verdict(&lone, 2, 0, 1, before, GOSSIP_OPINION_NO_ANSWER));
+    cr_assert(lone_member(&lone, 0).incarnation == before + 1);
+    lone_item(&lone, 3, lone_verdict(&lone, 3, 0, 1, before + 40, GOSSIP_OPINION_NO_ANSWER));
+    cr_assert(lone_member(&lone, 0).incarnation == before + 1, "no exhaustion from outside");
+    lone_close(&lone);
+}
+
+Test(gossip_verdict, one_silent_member_of_three_is_suspected_only_when_the_other_agrees)
+{
+    struct lone_core lone;
+    alive_all(&lone, 3);
+    answer_for(&lone, 1, 1500);
+    cr_assert(lone_member(&lone, 1).state == GOSSIP_ALIVE);
+    lone_item(&lone, 2, lone_verdict(&lone, 2, 1, 1, 1, GOSSIP_OPINION_NO_ANSWER));
+    answer_for(&lone, 1, 3000);
+    cr_assert(lone_member(&lone, 1).state == GOSSIP_DEAD);
+    cr_assert(lone_member(&lone, 1).cause == GOSSIP_CAUSE_NO_ANSWER);
+    lone_close(&lone);
+}
+
+Test(gossip_verdict, alone_the_others_are_unreachable_and_never_dead)
+{
+    for (uint32_t members = 2; members < 6; members++) {
+        struct lone_core lone;
+        alive_all(&lone, members);
+        lone_wait(&lone, ppn_seconds(60));
+        for (uint32_t i = 1; i < members; i++)
+            cr_assert(lone_member(&lone, i).state == GOSSIP_UNREACHABLE, "%u of %u is %d", i,
+                      members, (int)lone_member(&lone, i).state);
+        lone_close(&lone);
+    }
+}
+
+Test(gossip_verdict, a_refusing_host_is_an_agent_that_died)
+{
+    struct lone_core lone;
+    alive_all(&lone, 2);
+    struct gossip_event refused = {.kind = GOSSIP_EVENT_REFUSED, .node = lone.ids[1]};
+    cr_assert(lone_step(&lone, &refused) == PPN_OK);
+    cr_assert(lone_member(&lone, 1).state == GOSSIP_ALIVE, "once may be a restart");
+    lone_wait(&lone, ppn_ms(70));
+    cr_assert(lone_step(&lone, &refused) == PPN_OK);
+    lone_wait(&lone, ppn_ms(300));
+    cr_assert(lone_member(&lone, 1).state == GOSSIP_DEAD);
+    cr_assert(lone_member(&lone, 1).cause == GOSSIP_CAUSE_REFUSED);
+    lone_close(&lone);
+}
+
+Test(gossip_verdict, a_late_tick_condemns_nobody)
+{
+    struct lone_core lone;
+    alive_all(&lone, 4);
+    answer_for(&lone, 9, 3000);
+    lone.now = ppn_after(lone.now, ppn_seconds(8));
+    cr_assert(lone_step(&lone, &(struct gossip_event){.kind = GOSSIP_EVENT_TICK}) == PPN_OK);
+    answer_for(&lone, 9, 3000);
+    for (uint32_t i = 1; i < 4; i++)
+        cr_assert(lone_member(&lone, i).state == GOSSIP_ALIVE);
+    lone_close(&lone);
+}
+
+Test(gossip_verdict, lost_members_are_retried_and_taken_back)
+{
+    struct lone_core lone;
+    alive_all(&lone, 2);
+    lone_wait(&lone, ppn_seconds(3600));
+    cr_assert(lone_member(&lone, 1).state == GOSSIP_UNREACHABLE);
+    lone_clear(&lone);
+    answer_for(&lone, 9, 12000);
+    cr_assert(lone_member(&lone, 1).state == GOSSIP_ALIVE, "an hour later still");
+    lone_close(&lone);
+}
+
+Test(gossip_verdict, who_leaves_is_not_missed)
+{
+    struct lone_core lone;
+    alive_all(&lone, 3);
+    lone_item(&lone, 1, lone_life(&lone, 1, 1, 2, GOSSIP_STANDING_LEFT));
+    cr_assert(lone_member(&lone, 1).state == GOSSIP_LEFT);
+    lone_clear(&lone);
+    answer_for(&lone, 1, 5000);
+    cr_assert(lone_member(&lone, 1).state == GOSSIP_LEFT);
+    lone_item(&lone, 1, lone_life(&lone, 1, 2, 1, GOSSIP_STANDING_ALIVE));
+    cr_assert(lone_member(&lone, 1).state == GOSSIP_ALIVE, "and may come back");
+    lone_close(&lone);
+}
+
+Test(gossip_verdict, a_removed_member_leaves_nothing_behind)
+{
+    struct lone_core lone;
+    alive_all(&lone, 4);
+    lone_item(&lone, 2, lone_verdict(&lone, 2, 1, 1, 1, GOSSIP_OPINION_NO_ANSWER));
+    struct gossip_event removed = {
+        .kind = GOSSIP_EVENT_MEMBERS, .nodes = &lone.ids[1], .count = 1, .added = false};
+    cr_assert(lone_step(&lone, &removed) == PPN_OK);
+    struct gossip_member member;
+    cr_assert(gossip_member(lone.core, &lone.ids[1], &member) == PPN_ERROR_NOT_FOUND);
+    cr_assert(gossip_member_count(lone.core) == 3);
+    cr_assert(lone_count(&lone, GOSSIP_DO_FORGET) == 1);
+    struct gossip_packet ping = {.kind = GOSSIP_PING, .probe = 3};
+    lone_clear(&lone);
+    lone_packet(&lone, 1, &ping);
+    cr_assert(lone_count(&lone, GOSSIP_DO_SEND) == 0, "strangers get no answer");
+    lone_wait(&lone, ppn_seconds(5));
+    lone_close(&lone);
+}
