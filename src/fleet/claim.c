@@ -249,16 +249,13 @@ void fleet_on_claim_answer(struct fleet *fleet, const struct ppn_node_id *from,
         request->due = request->work->due = fleet->now;
 }
 
+/* Whom the removed member had asked to work may have answered before that: everybody is asked anew.
+ */
 void fleet_claim_on_removed(struct fleet *fleet, struct request *request,
                             const struct ppn_node_id *node)
 {
-    if (request->state != FLEET_REQUEST_CLAIMING)
-        return;
-    struct claim_member *member = find_member(&request->work->claim, node);
-    if (member == NULL)
-        return;
-    member->state = CLAIM_ANSWERED;
-    request->due = request->work->due = fleet->now;
+    if (request->state == FLEET_REQUEST_CLAIMING && find_member(&request->work->claim, node))
+        fleet_claim_start(fleet, request);
 }
 
 void fleet_describe(const struct request *request, struct fleet_msg *message)

@@ -147,7 +147,7 @@ static void run_request(struct fleet *fleet, struct request *request)
             fleet_request_meet_fate(fleet, request);
         if (request->gone || !ppn_due(request->due, fleet->now))
             return;
-        if (request->disk.dirty) {
+        if (request->disk.dirty && request->disk.ticket == 0) {
             struct fleet_row row;
             fleet_request_row(request, &row);
             fleet_persist(fleet, &row, &request->disk);
@@ -164,7 +164,7 @@ static void run_hold(struct fleet *fleet, struct hold *hold)
     for (int round = 0; round < ROUNDS_MAX && !hold->gone; round++) {
         if (!ppn_due(hold->due, fleet->now))
             return;
-        if (hold->disk.dirty) {
+        if (hold->disk.dirty && hold->disk.ticket == 0) {
             struct fleet_row row;
             fleet_hold_row(hold, &row);
             fleet_persist(fleet, &row, &hold->disk);
@@ -276,7 +276,7 @@ static enum ppn_error on_persisted(struct fleet *fleet, const struct fleet_event
             return PPN_OK;
         }
     }
-    return PPN_OK; /* of a row that was written again since, or of a forgotten one */
+    return PPN_OK; /* of a forgotten one */
 }
 
 static bool well_formed(const struct fleet_msg *message)

@@ -61,6 +61,7 @@ struct wish {
     struct ppn_request_id id;
     uint32_t launches; /* that succeeded, ever */
     bool removed;
+    uint32_t removed_at;
     bool banished; /* it ran on a node that was revoked, which is no part of the pool any more */
     bool said[WORLD_NODES_MAX][FLEET_NEWS_LOST + 1];
     bool denied[WORLD_NODES_MAX]; /* that origin said: there is no VM */
@@ -524,7 +525,7 @@ static void on_work(struct world *world, const struct due *due)
         event.kind = FLEET_EVENT_LAUNCHED;
         fails = !runs && (ppn_random_chance(&world->random, world->faults.launch_fails) ||
                           once(&at->launch_fails));
-        if (!fails && !world->wishes[wish_number(world, &due->key.request)].removed)
+        if (!fails && (machine || !world->wishes[wish_number(world, &due->key.request)].removed))
             launch(world, due->node, &due->key);
     } else {
         event.kind = FLEET_EVENT_RELEASED;
@@ -806,6 +807,14 @@ static void banish_machines(struct world *world, uint32_t node)
         }
     }
     at->machine_count = 0;
+    for (uint32_t r = 0; r < WORLD_REQUESTS_MAX; r++) {
+        struct wish *wish = &world->wishes[r];
+        if (wish->removed && wish->removed_at == node) {
+            wish->launches--;
+            wish->removed = false;
+            wish->banished = true;
+        }
+    }
 }
 
 void world_revoke(struct world *world, uint32_t node)
@@ -870,6 +879,7 @@ bool world_remove(struct world *world, uint32_t r)
             trace(world, "n%u removes  r%u", i + 1, r);
             drop_machine(at, machine);
             world->wishes[r].removed = true;
+            world->wishes[r].removed_at = i;
             struct fleet_event event = event_of(world, FLEET_EVENT_VM_REMOVED);
             event.request = world->wishes[r].id;
             step(world, i, &event);
