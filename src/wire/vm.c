@@ -7,10 +7,18 @@
 #include "wire/pack.h"
 #include "wire/reader.h"
 
-enum { RECORD_MAJOR = 1, RECORD_FIELDS = 19 };
+enum {
+    RECORD_MAJOR = 1,
+    RECORD_FIELDS = 18,
+    RECORD_SIZE_MAX = 3 + 1 + WIRE_SIZE_BIN16 + 2 * WIRE_SIZE_NAME + WIRE_SIZE_BIN32 +
+                      3 * WIRE_SIZE_UINT + 2 * WIRE_SIZE_U32 + 4 * WIRE_SIZE_BOOL + 3 + 2 +
+                      PPN_REASON_MAX
+};
+
+_Static_assert(RECORD_SIZE_MAX + 0 <= WIRE_VM_RECORD_MAX, "a record always fits");
 
 static const struct wire_scan_limits limits = {
-    .bytes_max = WIRE_VM_RECORD_MAX, .items_max = 64, .depth_max = 2};
+    .bytes_max = WIRE_VM_RECORD_MAX, .items_max = 64, .depth_max = WIRE_DEPTH_MAX, .minimal = true};
 
 enum ppn_error wire_vm_record_encode(const struct vm_record *record, struct ppn_writer *writer)
 {
@@ -35,7 +43,6 @@ enum ppn_error wire_vm_record_encode(const struct vm_record *record, struct ppn_
     wire_pack_uint(writer, record->isolation);
     wire_pack_int(writer, record->created_unix_ms);
     wire_pack_printable(writer, record->reason, PPN_REASON_MAX);
-    wire_pack_nil(writer);
     return wire_pack_finish(writer);
 }
 
@@ -61,7 +68,6 @@ enum ppn_error wire_vm_record_decode(struct ppn_slice bytes, struct vm_record *r
     record->isolation = (enum ppn_isolation)wire_read_uint(&reader, PPN_ISOLATION_TDX);
     record->created_unix_ms = wire_read_int(&reader);
     wire_read_text(&reader, record->reason, PPN_REASON_MAX);
-    wire_read_skip(&reader);
     wire_array_end(&reader, array);
     return wire_read_finish(&reader);
 }

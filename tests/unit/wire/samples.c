@@ -13,6 +13,7 @@
 #include "wire/log.h"
 #include "wire/machine.h"
 #include "wire/peer.h"
+#include "wire/vm.h"
 
 static uint8_t scratch[PPN_FRAME_MAX + 4096];
 static uint8_t user_data[PPN_USER_DATA_MAX];
@@ -251,6 +252,12 @@ static enum ppn_error decode_reached(struct ppn_slice bytes)
     return wire_reached_decode(bytes, &reached);
 }
 
+static enum ppn_error decode_record(struct ppn_slice bytes)
+{
+    struct vm_record record;
+    return wire_vm_record_decode(bytes, &record);
+}
+
 static struct ppn_writer start(void)
 {
     return ppn_writer(scratch, sizeof(scratch));
@@ -304,6 +311,22 @@ static void add_machines(struct samples *samples, bool maximal)
     writer = start();
     error = wire_vm_list_encode(7, vms, count, &writer);
     add(samples, "machine", "vms", maximal, decode_vm_list, error, ppn_written(&writer));
+}
+
+static void add_record(struct samples *samples, bool maximal)
+{
+    struct vm_record record = {.want_running = true, .disk = VM_DISK_KEPT, .state = PPN_VM_FAILED};
+    fill_name(record.name, maximal ? PPN_NAME_MAX : 3, 'w');
+    fill_name(record.image, maximal ? PPN_NAME_MAX : 3, 'i');
+    record.memory_bytes = record.disk_bytes = maximal ? UINT64_MAX : 1 << 30;
+    record.vcpus = maximal ? UINT32_MAX : 1;
+    record.slot = maximal ? PPN_VMS_MAX - 1 : 0;
+    record.isolation = PPN_ISOLATION_TDX;
+    record.created_unix_ms = INT64_MIN;
+    fill_name(record.reason, maximal ? PPN_REASON_MAX : 0, 'r');
+    struct ppn_writer writer = start();
+    enum ppn_error error = wire_vm_record_encode(&record, &writer);
+    add(samples, "stored", "vm-record", maximal, decode_record, error, ppn_written(&writer));
 }
 
 static void add_gossip(struct samples *samples, bool maximal)
@@ -528,6 +551,7 @@ void samples_make(struct samples *samples)
     for (int maximal = 0; maximal < 2; maximal++) {
         add_facts(samples, maximal);
         add_machines(samples, maximal);
+        add_record(samples, maximal);
         add_gossip(samples, maximal);
         add_fleet(samples, maximal);
         add_frames(samples, maximal);
