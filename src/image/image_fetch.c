@@ -93,7 +93,8 @@ void image_fetch_init(struct image_fetch *fetch, const struct image_fetch_config
     fetch->file_bytes = config->file_bytes;
     fetch->written = config->have_bytes;
     if (fetch->file_bytes > 0 && fetch->written > fetch->file_bytes) {
-        fetch->written = 0;
+        /* Of some other file: nothing of it can be trusted. */
+        fetch->written = fetch->config.have_bytes = 0;
         add(updates, (struct image_fetch_update){.kind = IMAGE_FETCH_RESET});
     }
     forget_window(fetch);
