@@ -37,6 +37,7 @@ struct node_join_client {
     struct os_timer keepalive; /* of the present connection */
     struct os_stream *stream;
     struct ppn_endpoint to;
+    struct ppn_node_id server; /* that answers there */
     struct ppn_instant heard;
     uint32_t attempts;
     bool ready, shown, settled;
@@ -170,9 +171,6 @@ static void on_ready(struct node_join_client *client, const struct wire_channel_
 {
     struct node *node = client->node;
     struct ppn_failure failure = {0};
-    struct wire_reached reached = {.count = 1};
-    uint8_t bytes[WIRE_REACHED_MAX];
-    struct ppn_writer writer = ppn_writer(bytes, sizeof(bytes));
     if (node_log_pin(node->log, &event->network, &failure) != PPN_OK) {
         fail(client, failure.text);
         return;
@@ -182,13 +180,8 @@ static void on_ready(struct node_join_client *client, const struct wire_channel_
         node_settings_save(node);
     }
     client->ready = true;
-    reached.endpoints[0] = client->to;
-    if (wire_reached_encode(&reached, &writer) == PPN_OK)
-        store_view_put(node->store, STORE_VIEW_PATHS,
-                       ppn_slice(event->peer.bytes, sizeof(event->peer.bytes)),
-                       ppn_written(&writer));
-    if (node->mesh != NULL)
-        node_mesh_hint(node->mesh, &event->peer, &client->to);
+    client->server = event->peer;
+    node_learn_path(node, &event->peer, &client->to, 1);
     show_identities(client, &event->peer);
     if (!send_request(client))
         fail(client, "the connection is stuck");
@@ -197,21 +190,14 @@ static void on_ready(struct node_join_client *client, const struct wire_channel_
 static void take_hints(struct node_join_client *client, struct ppn_slice bytes)
 {
     static struct wire_join_hint hints[WIRE_JOIN_HINTS_MAX];
-    struct node *node = client->node;
     uint32_t count;
     if (wire_join_hints_decode(bytes, hints, WIRE_JOIN_HINTS_MAX, &count) != PPN_OK)
         return;
     for (uint32_t i = 0; i < count; i++) {
-        uint8_t row[WIRE_REACHED_MAX];
-        struct ppn_writer writer = ppn_writer(row, sizeof(row));
-        struct wire_reached reached = {.count = hints[i].endpoint_count};
-        memcpy(reached.endpoints, hints[i].endpoints, sizeof(reached.endpoints));
-        if (wire_reached_encode(&reached, &writer) == PPN_OK)
-            store_view_put(node->store, STORE_VIEW_PATHS,
-                           ppn_slice(hints[i].node.bytes, sizeof(hints[i].node.bytes)),
-                           ppn_written(&writer));
-        for (uint32_t k = 0; node->mesh != NULL && k < hints[i].endpoint_count; k++)
-            node_mesh_hint(node->mesh, &hints[i].node, &hints[i].endpoints[k]);
+        /* How the seed was reached is known better than it knows itself. */
+        if (hints[i].endpoint_count > 0 && !ppn_node_id_equal(&hints[i].node, &client->server))
+            node_learn_path(client->node, &hints[i].node, hints[i].endpoints,
+                            hints[i].endpoint_count);
     }
 }
 

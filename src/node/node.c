@@ -172,6 +172,24 @@ enum ppn_error node_start(struct node *node, struct ppn_failure *failure)
     return error;
 }
 
+void node_learn_path(struct node *node, const struct ppn_node_id *id,
+                     const struct ppn_endpoint *endpoints, uint32_t count)
+{
+    uint8_t row[WIRE_REACHED_MAX];
+    struct ppn_writer writer = ppn_writer(row, sizeof(row));
+    struct wire_reached reached = {.count = count};
+    PPN_ASSERT(count > 0 && count <= PPN_ENDPOINTS_MAX);
+    memcpy(reached.endpoints, endpoints, count * sizeof(*endpoints));
+    if (wire_reached_encode(&reached, &writer) == PPN_OK)
+        store_view_put(node->store, STORE_VIEW_PATHS, ppn_slice(id->bytes, sizeof(id->bytes)),
+                       ppn_written(&writer));
+    if (node->mesh != NULL) {
+        node_mesh_hint(node->mesh, id, &endpoints[0]);
+    } else if (node->hint_count < NODE_HINTS_MAX) {
+        node->hints[node->hint_count++] = (struct node_hint){*id, endpoints[0]};
+    }
+}
+
 static bool hint_path(void *context, struct ppn_slice key, struct ppn_slice value,
                       enum ppn_error error)
 {
@@ -182,8 +200,8 @@ static bool hint_path(void *context, struct ppn_slice key, struct ppn_slice valu
         wire_reached_decode(value, &reached) != PPN_OK)
         return true;
     memcpy(id.bytes, key.data, sizeof(id.bytes));
-    for (uint32_t i = reached.count; i-- > 0;)
-        node_mesh_hint(node->mesh, &id, &reached.endpoints[i]);
+    if (reached.count > 0)
+        node_mesh_hint(node->mesh, &id, &reached.endpoints[0]);
     return true;
 }
 
@@ -247,6 +265,9 @@ void node_notify_mesh(struct node *node, const struct ppn_failure *failure)
     }
     if (store_scan(node->store, STORE_VIEW_PATHS, ppn_slice(NULL, 0), hint_path, node) != PPN_OK)
         ppn_log(PPN_LOG_WARN, "paths", "text=\"stored endpoints could not be read\"");
+    for (uint32_t i = 0; i < node->hint_count; i++)
+        node_mesh_hint(node->mesh, &node->hints[i].id, &node->hints[i].endpoint);
+    node->hint_count = 0;
     enum ppn_error error = node_peers_open(node, &node->peers, &why);
     if (error == PPN_OK)
         error = node_gossip_open(node, &node->gossip, &why);

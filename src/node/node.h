@@ -55,6 +55,13 @@ enum node_phase {
     NODE_REVOKED /* no member any more */
 };
 
+/* Where a member was reached, learnt before there is a mesh to tell it to. */
+enum { NODE_HINTS_MAX = 64 };
+struct node_hint {
+    struct ppn_node_id id;
+    struct ppn_endpoint endpoint;
+};
+
 struct node {
     struct node_options options;
     struct node_identity identity;
@@ -87,6 +94,9 @@ struct node {
     struct node_events *events;
     struct node_serve *serve;
 
+    uint32_t hint_count;
+    struct node_hint hints[NODE_HINTS_MAX];
+
     int exit_code;
     bool stopping;
     struct os_timer leave_timer;
@@ -107,6 +117,10 @@ void node_fatal(struct node *node, const char *event, const char *text);
 /* Frames that open something or belong to the connection, to the flow that owns their kind. False:
  * nobody knows the kind. */
 bool node_dispatch(struct node *node, struct node_link *link, const struct wire_peer_frame *frame);
+
+/* Where a member can be reached, best first: remembered over restarts and told to the mesh. */
+void node_learn_path(struct node *node, const struct ppn_node_id *id,
+                     const struct ppn_endpoint *endpoints, uint32_t count);
 
 /* ---- log.c: who is a member ---- */
 
