@@ -125,30 +125,6 @@ static void find_generation(const struct admission *log, struct admission_author
     a->generation = log->control[current].index;
 }
 
-/* The lowest number that an author used twice within the past. */
-static uint64_t fork_in_past(const struct admission *log, const struct admission_authority *a,
-                             uint32_t person)
-{
-    uint64_t lowest = UINT64_MAX;
-    if (log->persons[person].fork_seq == 0)
-        return lowest;
-    if (a->view == NULL)
-        return log->persons[person].fork_seq;
-    for (uint32_t i = 0; i < log->special_count; i++) {
-        const struct admission_item *one = &log->items[log->special[i]];
-        if (one->author != person || one->seq >= lowest ||
-            !admission_past_has(a->view, log->special[i]))
-            continue;
-        for (uint32_t j = 0; j < i; j++) {
-            const struct admission_item *two = &log->items[log->special[j]];
-            if (two->author == person && two->seq == one->seq &&
-                log->special[j] != log->special[i] && admission_past_has(a->view, log->special[j]))
-                lowest = one->seq;
-        }
-    }
-    return lowest;
-}
-
 static void lower_cut(uint64_t *cut, uint32_t *by, uint64_t value, uint32_t index)
 {
     if (value < *cut) {
@@ -179,7 +155,7 @@ static void apply_root_cuts(const struct admission *log, struct admission_author
 static void find_forks(const struct admission *log, struct admission_authority *a)
 {
     for (uint32_t i = 0; i < a->admins; i++) {
-        a->fork_seq[i] = fork_in_past(log, a, log->admins[i]);
+        a->fork_seq[i] = admission_fork_in(log, a->view, log->admins[i]);
         if (a->fork_seq[i] != UINT64_MAX) {
             a->suspect[i] = true;
             a->clean = false;

@@ -149,7 +149,8 @@ static void judge_by_node(struct admission *log, uint32_t index)
     if (by != 0 && ADMISSION_RULE(log, GRANT_DIES))
         set_void(log, index, ADMISSION_VOID_REMOVED, by);
     else if (author->fork_seq != 0 && item->seq >= author->fork_seq &&
-             ADMISSION_RULE(log, EQUIVOCATION))
+             ADMISSION_RULE(log, EQUIVOCATION) &&
+             !admission_sealed_unforked(log, &log->now, item->author, index))
         set_void(log, index, ADMISSION_VOID_FORKED, 0);
     else if (author_admitted(log, index))
         set_void(log, index, ADMISSION_VOID_NOT, 0);

@@ -107,6 +107,41 @@ bool admission_sealed_against(const struct admission *log,
     return false;
 }
 
+uint64_t admission_fork_in(const struct admission *log, const struct admission_past *past,
+                           uint32_t person)
+{
+    uint64_t lowest = UINT64_MAX;
+    if (log->persons[person].fork_seq == 0)
+        return lowest;
+    if (past == NULL)
+        return log->persons[person].fork_seq;
+    for (uint32_t i = 0; i < log->special_count; i++) {
+        const struct admission_item *one = &log->items[log->special[i]];
+        if (one->author != person || one->seq >= lowest ||
+            !admission_past_has(past, log->special[i]))
+            continue;
+        for (uint32_t j = 0; j < log->special_count; j++) {
+            const struct admission_item *two = &log->items[log->special[j]];
+            if (j != i && two->author == person && two->seq == one->seq &&
+                admission_past_has(past, log->special[j]))
+                lowest = one->seq;
+        }
+    }
+    return lowest;
+}
+
+bool admission_sealed_unforked(const struct admission *log,
+                               const struct admission_authority *authority, uint32_t signer,
+                               uint32_t grant)
+{
+    for (uint32_t i = 0; i < authority->seal_count && ADMISSION_RULE(log, SEAL_SPARES); i++) {
+        const struct admission_past *past = &log->items[authority->seals[i]].past;
+        if (admission_past_has(past, grant) && admission_fork_in(log, past, signer) == UINT64_MAX)
+            return true;
+    }
+    return false;
+}
+
 /* A removal of the signer that stands and did not know the grant. */
 static uint32_t killing_removal(const struct admission *log,
                                 const struct admission_authority *authority, uint32_t signer,
@@ -181,7 +216,8 @@ static enum admission_void grant_by(const struct admission *log,
     uint64_t fork = authority->fork_seq[admin];
     if (fork != UINT64_MAX && ADMISSION_RULE(log, EQUIVOCATION) &&
         (!ADMISSION_RULE(log, FORK_POINT) ||
-         !within(log, authority->view, signer, fork - 1, index)))
+         !within(log, authority->view, signer, fork - 1, index)) &&
+        !admission_sealed_unforked(log, authority, signer, index))
         return ADMISSION_VOID_FORKED;
     *by = killing_removal(log, authority, signer, index);
     if (*by != 0 && ADMISSION_RULE(log, GRANT_DIES))

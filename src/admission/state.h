@@ -309,6 +309,15 @@ bool admission_sealed_against(const struct admission *log,
                               const struct admission_authority *authority, uint32_t grant,
                               uint32_t removal);
 
+/* The lowest number that a key used twice within a past (NULL: everything); UINT64_MAX: none. */
+uint64_t admission_fork_in(const struct admission *log, const struct admission_past *past,
+                           uint32_t person);
+
+/* A seal that counts covers the grant and no contradiction of the signer. */
+bool admission_sealed_unforked(const struct admission *log,
+                               const struct admission_authority *authority, uint32_t signer,
+                               uint32_t grant);
+
 /* Whether an entry by admins counts under this authority. *by: entry + 1 that made it void. */
 enum admission_void admission_standing_of(const struct admission *log,
                                           const struct admission_authority *authority,
