@@ -10,7 +10,8 @@
 #include "gossip/pool.h"
 
 enum {
-    GOSSIP_TRIES = 5,        /* pings in one probe */
+    GOSSIP_TRIES = 5,        /* pings in one probe where few are lost */
+    GOSSIP_TRIES_MAX = 20,   /* where most are */
     GOSSIP_PROBES_MAX = 96,  /* probes under way, for others' CHECKs included */
     GOSSIP_ASKERS_MAX = 8,   /* whom one probe's outcome is told */
     GOSSIP_TARGETS_MAX = 20, /* whom this node observes */
@@ -40,9 +41,8 @@ enum {
     GOSSIP_SETTLE_MS = 400,
     GOSSIP_SETTLE_MAX_MS = 2500,
     GOSSIP_OPINION_TTL_MS = 20000,
-    GOSSIP_OK_TTL_MS = 5000,
-    GOSSIP_DEGRADED_TTL_MS = 60000,
-    GOSSIP_DEGRADED_AGAIN_MS = 25000,
+    GOSSIP_DEGRADED_TTL_MS = 300000,
+    GOSSIP_DEGRADED_AGAIN_MS = 120000,
     GOSSIP_MAJORITY_MS = 60000,
     GOSSIP_FLAP_MEMORY_MS = 300000,
     GOSSIP_FLAP_HOLD_MS = 40000,
@@ -99,7 +99,7 @@ enum gossip_probe_kind {
 struct gossip_probe {
     enum gossip_probe_kind kind;
     uint16_t index;
-    uint8_t tries;
+    uint8_t tries, most;
     uint8_t fellows_asked; /* 0, 1: some, 2: all */
     uint8_t nacks_due;
     bool reached_by_fellow;
@@ -109,7 +109,7 @@ struct gossip_probe {
     uint32_t number; /* of try 0; try i carries number + i */
     uint32_t former; /* the same before a late tick; 0: none */
     struct ppn_duration rto;
-    struct ppn_instant sent[GOSSIP_TRIES];
+    uint32_t sent_us[GOSSIP_TRIES_MAX];             /* since started */
     struct ppn_instant started, next, end, refused; /* refused: first time; PPN_NEVER */
     uint32_t asker_count;
     struct gossip_asker askers[GOSSIP_ASKERS_MAX];
@@ -207,6 +207,7 @@ struct gossip {
     struct ppn_instant probe_next, burst_next, lost_next, heal_next;
     struct ppn_instant acked; /* last ACK from anybody */
     uint32_t failed_since_ack;
+    uint32_t loss; /* per million of my pings, smoothed */
     uint8_t health;
 
     /* verdicts */
@@ -268,6 +269,7 @@ void gossip_rings_refresh(struct gossip *g, struct ppn_instant now);
 uint32_t gossip_observers_of(const struct gossip *g, uint16_t subject,
                              uint16_t observers[static GOSSIP_TARGETS_MAX]);
 bool gossip_may_observe(const struct gossip *g, uint16_t observer, uint16_t subject);
+bool gossip_is_target(const struct gossip *g, uint16_t index);
 uint16_t gossip_random_member(struct gossip *g, bool targets_too);
 
 /* probe.c */

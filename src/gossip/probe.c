@@ -2,16 +2,18 @@
 #include "base/assert.h"
 #include "gossip/internal.h"
 
-/* Probing. One probe is up to five pings whose spacing follows the measured round trip and doubles;
- * a lost packet is repaired inside the probe and never becomes anybody's business. When the third
- * ping goes out some of the subject's other observers are asked to probe too, at the fourth all of
- * them, so that their verdicts arrive together with one's own and not one period later. */
+/* Probing. One probe is five pings, or as many as the measured loss demands, whose spacing follows
+ * the measured round trip and doubles; a lost packet is repaired inside the probe and never becomes
+ * anybody's business. When the third ping goes out some of the subject's other observers are asked
+ * to probe too, at the fourth all of them, so that their verdicts arrive together with one's own
+ * and not one period later. */
 
 enum {
     ASK_SOME_TRY = 3,
     ASK_ALL_TRY = 4,
     ASK_SOME = 3,
     LOST_TRIES = 2,
+    RETRY_LOSSY_MS = 120,
     RANDOM_EVERY = 8, /* one probe in so many goes to a random member */
     COLD_WINDOW_MS = 1000,
     PERIOD_MS = 500,
@@ -87,9 +89,27 @@ void gossip_probe_forget(struct gossip *g, uint16_t index)
     }
 }
 
-static uint8_t tries_of(const struct gossip_probe *probe)
+/* So many pings that a healthy subject misses them all once in some hundred probes at most. */
+static uint8_t tries_for(const struct gossip *g, enum gossip_probe_kind kind)
 {
-    return probe->kind == GOSSIP_PROBE_LOST ? LOST_TRIES : GOSSIP_TRIES;
+    static const struct {
+        uint32_t loss;
+        uint8_t tries;
+    } table[] = {{300000, GOSSIP_TRIES}, {400000, 7}, {500000, 9}, {600000, 12}, {700000, 16}};
+    if (kind == GOSSIP_PROBE_LOST)
+        return LOST_TRIES;
+    for (uint32_t i = 0; i < sizeof(table) / sizeof(*table); i++)
+        if (g->loss < table[i].loss)
+            return table[i].tries;
+    return GOSSIP_TRIES_MAX;
+}
+
+/* Only probes that got an answer teach the loss: the dead lose everything and say nothing of it. */
+static void loss_learn(struct gossip *g, uint32_t lost)
+{
+    for (uint32_t i = 0; i < lost; i++)
+        g->loss += (1000000 - g->loss) / 32;
+    g->loss -= g->loss / 32;
 }
 
 /* Lifeguard's buddy: whoever is accused hears it from the very ping that tests it. */
@@ -106,7 +126,7 @@ static void attach_accusations(struct gossip *g, struct gossip_packet *packet, u
 
 static void send_try(struct gossip *g, struct ppn_instant now, struct gossip_probe *probe)
 {
-    PPN_ASSERT(probe->tries < GOSSIP_TRIES);
+    PPN_ASSERT(probe->tries < probe->most);
     struct gossip_packet *packet = gossip_packet_begin(g, GOSSIP_PING);
     if (packet == NULL)
         return;
@@ -114,13 +134,14 @@ static void send_try(struct gossip *g, struct ppn_instant now, struct gossip_pro
     attach_accusations(g, packet, probe->index);
     gossip_packet_fill(g, packet, probe->index);
     gossip_packet_send(g, probe->index, packet);
-    int64_t wait = probe->rto.ns << probe->tries;
-    int64_t most = stretch(g, (int64_t)GOSSIP_RETRY_MAX_MS * 1000000);
+    int64_t wait = probe->rto.ns << (probe->tries < GOSSIP_TRIES ? probe->tries : GOSSIP_TRIES);
+    int64_t most = probe->most > GOSSIP_TRIES ? RETRY_LOSSY_MS : GOSSIP_RETRY_MAX_MS;
+    most = stretch(g, most * 1000000);
     most = most < probe->rto.ns ? probe->rto.ns : most;
     wait = wait > most ? most : wait;
-    probe->sent[probe->tries++] = now;
+    probe->sent_us[probe->tries++] = (uint32_t)(ppn_between(probe->started, now).ns / 1000);
     probe->next = ppn_after(now, ppn_ns(wait));
-    if (probe->tries < tries_of(probe))
+    if (probe->tries < probe->most)
         return;
     probe->next = PPN_NEVER;
     bool cold = g->slots[probe->index].rtt == 0;
@@ -160,13 +181,14 @@ void gossip_probe_start(struct gossip *g, struct ppn_instant now, uint16_t index
     probe = &g->probes[g->probe_count++];
     *probe = (struct gossip_probe){.kind = kind,
                                    .index = index,
+                                   .most = tries_for(g, kind),
                                    .number = g->probe_number,
                                    .life = g->slots[index].life,
                                    .rto = rto_of(g, index),
                                    .started = now,
                                    .end = PPN_NEVER,
                                    .refused = PPN_NEVER};
-    g->probe_number += GOSSIP_TRIES;
+    g->probe_number += GOSSIP_TRIES_MAX;
     g->counters.probes++;
     asker_add(probe, asker);
     send_try(g, now, probe);
@@ -271,13 +293,15 @@ void gossip_probe_acked(struct gossip *g, struct ppn_instant now, uint16_t index
     if (probe == NULL)
         return;
     uint32_t try = number - probe->number;
-    bool former = probe->former != 0 && number - probe->former < GOSSIP_TRIES;
+    bool former = probe->former != 0 && number - probe->former < GOSSIP_TRIES_MAX;
     if (try >= probe->tries && !former)
         return;
     struct gossip_probe done = *probe;
     probe_remove(g, probe);
     if (!former) {
-        rtt_sample(&g->slots[index], ppn_between(done.sent[try], now));
+        struct ppn_duration since = ppn_between(done.started, now);
+        rtt_sample(&g->slots[index], ppn_ns(since.ns - (int64_t)done.sent_us[try] * 1000));
+        loss_learn(g, try);
         history_add(g, index, try, true);
     }
     g->acked = now;
@@ -302,6 +326,17 @@ static void burst(struct gossip *g, struct ppn_instant now)
     g->burst_next = ppn_after(now, ppn_ms(GOSSIP_BURST_EVERY_MS));
     for (uint32_t i = 0; i < g->target_count; i++)
         gossip_probe_start(g, now, g->targets[i].index, GOSSIP_PROBE_RING, NULL);
+}
+
+/* One silent probe is no news of a member known to lose most pings; two in a row are. */
+static bool merely_degraded(struct gossip *g, const struct gossip_probe *probe)
+{
+    const struct gossip_opinion_entry *mine = gossip_opinion_by(g, probe->index, g->self);
+    const struct gossip_target *target = target_of(g, probe->index);
+    if (mine == NULL || mine->opinion != GOSSIP_OPINION_DEGRADED || target == NULL)
+        return false;
+    uint32_t two = 2u * probe->tries < HISTORY ? (1u << 2u * probe->tries) - 1 : UINT32_MAX;
+    return (target->lost & two) != two;
 }
 
 static void probe_fail(struct gossip *g, struct ppn_instant now, struct gossip_probe *probe)
@@ -333,7 +368,8 @@ static void probe_fail(struct gossip *g, struct ppn_instant now, struct gossip_p
         tell_askers(g, &done, GOSSIP_OUTCOME_FAILED);
         return;
     }
-    gossip_opine(g, now, done.index, GOSSIP_OPINION_NO_ANSWER);
+    if (!merely_degraded(g, &done))
+        gossip_opine(g, now, done.index, GOSSIP_OPINION_NO_ANSWER);
     tell_askers(g, &done, GOSSIP_OUTCOME_FAILED);
     burst(g, now);
 }
@@ -344,6 +380,8 @@ void gossip_probe_checked(struct gossip *g, struct ppn_instant now, uint16_t fro
     uint16_t subject = gossip_pool_node_find(g->pool, packet->of.check.subject);
     if (subject == POOL_INDEX_NONE || !gossip_is_member(g, subject))
         return;
+    if (packet->of.check.outcome == GOSSIP_OUTCOME_REACHED)
+        gossip_opinion_heard(g, now, from, subject);
     struct gossip_probe *probe = probe_to(g, subject);
     if (probe == NULL || (packet->probe != probe->number && packet->probe != probe->former))
         return;
@@ -352,7 +390,6 @@ void gossip_probe_checked(struct gossip *g, struct ppn_instant now, uint16_t fro
     if (packet->of.check.outcome != GOSSIP_OUTCOME_REACHED)
         return;
     probe->reached_by_fellow = true;
-    gossip_opinion_heard(g, now, from, subject);
 }
 
 /* A refusal comes from the subject's own kernel through the mesh, so it is as good as an answer:
@@ -371,7 +408,7 @@ void gossip_probe_refused(struct gossip *g, struct ppn_instant now, uint16_t ind
     if (probe->refused.ns == PPN_NEVER.ns) {
         struct ppn_instant again = ppn_after(now, ppn_ms(GOSSIP_REFUSED_AGAIN_MS));
         probe->refused = now;
-        if (probe->tries < tries_of(probe))
+        if (probe->tries < probe->most)
             probe->next = again;
         ask_fellows(g, probe, true);
         return;
@@ -389,7 +426,7 @@ static void start_afresh(struct gossip *g, struct ppn_instant now, struct gossip
 {
     probe->former = probe->number;
     probe->number = g->probe_number;
-    g->probe_number += GOSSIP_TRIES;
+    g->probe_number += GOSSIP_TRIES_MAX;
     probe->tries = 0;
     probe->started = now;
     probe->next = now;

@@ -204,3 +204,11 @@ uint16_t gossip_random_member(struct gossip *g, bool targets_too)
     }
     return POOL_INDEX_NONE;
 }
+
+bool gossip_is_target(const struct gossip *g, uint16_t index)
+{
+    for (uint32_t i = 0; i < g->target_count; i++)
+        if (g->targets[i].index == index)
+            return true;
+    return false;
+}

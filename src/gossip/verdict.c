@@ -152,8 +152,6 @@ static int64_t opinion_ttl_ms(const struct gossip *g, const struct gossip_case *
 {
     if (entry->opinion == GOSSIP_OPINION_DEGRADED)
         return GOSSIP_DEGRADED_TTL_MS;
-    if (entry->opinion == GOSSIP_OPINION_OK)
-        return GOSSIP_OK_TTL_MS;
     return gossip_is_lost(&g->slots[c->subject]) ? INT64_MAX / 1000000 : GOSSIP_OPINION_TTL_MS;
 }
 
@@ -206,6 +204,9 @@ static struct tally take(struct gossip *g, struct ppn_instant now, struct gossip
         tally.degraded += entry->opinion == GOSSIP_OPINION_DEGRADED;
         tally.oks += entry->opinion == GOSSIP_OPINION_OK;
     }
+    /* Observing it and having nothing to say against it is an opinion too. */
+    if (gossip_opinion_by(g, c->subject, g->self) == NULL && gossip_is_target(g, c->subject))
+        tally.oks++;
     uint32_t accusers = tally.failing + tally.refused + tally.degraded;
     uint32_t said = accusers + tally.oks, observers = lone ? 0 : observers_live(g, c->subject);
     tally.live = said > observers ? said : observers;
@@ -352,9 +353,15 @@ static bool judge(struct gossip *g, struct ppn_instant now, struct gossip_case *
         gossip_case_drop(g, c->subject);
         return false;
     }
-    /* Who counts as alive changes meanwhile, so look again now and then. */
-    if (!lost && c->first.ns != PPN_NEVER.ns)
+    /* Who counts as alive changes meanwhile, so look again now and then; and whoever accuses owes
+     * the subject another try soon. */
+    if (!lost && c->first.ns != PPN_NEVER.ns) {
         tally.next = ppn_earlier(tally.next, ppn_after(now, ppn_ms(JUDGE_AGAIN_MS)));
+        const struct gossip_opinion_entry *mine = gossip_opinion_by(g, c->subject, g->self);
+        if (mine != NULL && mine->opinion == GOSSIP_OPINION_NO_ANSWER &&
+            ppn_between(mine->heard, now).ns >= ppn_ms(JUDGE_AGAIN_MS / 2).ns)
+            gossip_probe_start(g, now, c->subject, GOSSIP_PROBE_CHECK, NULL);
+    }
     c->next = ppn_before(now, tally.next) ? tally.next : ppn_after(now, ppn_ms(1));
     g->case_next = ppn_earlier(g->case_next, c->next);
     return true;
@@ -553,14 +560,19 @@ void gossip_verdict_receive(struct gossip *g, struct ppn_instant now, uint16_t f
                                          .record = record,
                                          .heard = now};
     opinion_place(g, c, &entry);
+    /* Coming from a third, it is out in the open, and so must be what speaks against it. */
+    if (from != accuser && item->opinion != GOSSIP_OPINION_OK)
+        c->published = true;
     if (c->published)
         gossip_queue_add(g, now, subject, GOSSIP_ITEM_VERDICT, accuser);
     uint16_t observers[GOSSIP_TARGETS_MAX];
     uint32_t count = gossip_observers_of(g, subject, observers);
     bool lost = gossip_is_lost(&g->slots[subject]);
+    /* Whoever accuses hears from the others what they find; number 0 is of no probe. */
+    struct gossip_asker asker = {accuser, 0};
     for (uint32_t i = 0; i < count && !lost && item->opinion != GOSSIP_OPINION_OK; i++)
         if (observers[i] == g->self && gossip_opinion_by(g, subject, g->self) == NULL)
-            gossip_probe_start(g, now, subject, GOSSIP_PROBE_CHECK, NULL);
+            gossip_probe_start(g, now, subject, GOSSIP_PROBE_CHECK, &asker);
     c = gossip_case_of(g, subject);
     if (c != NULL)
         judge(g, now, c);

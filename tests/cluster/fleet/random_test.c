@@ -44,6 +44,7 @@ static uint32_t some_up(struct world *world, struct ppn_random *random, uint32_t
 }
 
 struct people {
+    bool cuts;
     int64_t asked_ms[WORLD_REQUESTS_MAX][WORLD_NODES_MAX]; /* 0: never */
 };
 
@@ -101,7 +102,7 @@ static void move(struct world *world, struct ppn_random *random, uint32_t nodes,
         world_start(world, a);
         break;
     case 7:
-        if (a != b)
+        if (a != b && people->cuts)
             world_cut(world, a, b, up_to(random, 1));
         break;
     case 8:
@@ -141,6 +142,9 @@ static bool live(uint64_t seed, FILE *trace, uint64_t *hash)
     uint32_t moves = 4 + up_to(&random, MOVES_MAX - 4);
     int fate = (int)up_to(&random, 9), dead = fate == 0 ? (int)up_to(&random, nodes - 1) : -1;
     bool quick = up_to(&random, 1);
+    /* A revoked origin takes the knowledge of its target with it, and who was cut from that target
+     * all the time would not ask it. */
+    people.cuts = fate != 1;
 
     world_trace(world, trace);
     for (uint32_t i = 0; i < nodes; i++)

@@ -525,7 +525,9 @@ static void on_work(struct world *world, const struct due *due)
         event.kind = FLEET_EVENT_LAUNCHED;
         fails = !runs && (ppn_random_chance(&world->random, world->faults.launch_fails) ||
                           once(&at->launch_fails));
-        if (!fails && (machine || !world->wishes[wish_number(world, &due->key.request)].removed))
+        if (machine == NULL)
+            event.kind = FLEET_EVENT_VM_REMOVED;
+        else if (!fails)
             launch(world, due->node, &due->key);
     } else {
         event.kind = FLEET_EVENT_RELEASED;

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: ISC
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "scenario.h"
+
+/* ppn-sim: whole networks of the real cores on virtual time.
+ *
+ *   ppn-sim --nodes N --seed S [--loss PERCENT] [--minutes M] [--scenario NAME]
+ *   ppn-sim --seeds A..B [--nodes N] ...
+ *
+ * First line: seed and commit. Last line of a single run: one JSON object. Exit 1 when an invariant
+ * broke. The same seed gives the same trace hash everywhere. */
+
+static const char usage[] =
+    "usage: ppn-sim [--nodes N] [--seed S | --seeds A..B] [--loss PERCENT] [--minutes M]\n"
+    "               [--scenario NAME] [--story]\n";
+
+static bool number(const char *text, uint64_t most, uint64_t *value)
+{
+    char *end;
+    if (text[0] < '0' || text[0] > '9')
+        return false;
+    *value = strtoull(text, &end, 10);
+    return *end == '\0' && *value <= most;
+}
+
+static bool range(const char *text, uint64_t *first, uint64_t *last)
+{
+    char copy[64];
+    const char *dots = strstr(text, "..");
+    if (dots == NULL || strlen(text) >= sizeof(copy))
+        return false;
+    snprintf(copy, sizeof(copy), "%.*s", (int)(dots - text), text);
+    return number(copy, UINT64_MAX, first) && number(dots + 2, UINT64_MAX, last) && *first <= *last;
+}
+
+static bool fixed_point(const char *text, uint32_t *per_million)
+{
+    char *end;
+    double percent = strtod(text, &end);
+    if (*end != '\0' || percent < 0 || percent > 100)
+        return false;
+    *per_million = (uint32_t)(percent * 10000 + 0.5);
+    return true;
+}
+
+struct command {
+    struct scenario_options options;
+    uint64_t first, last;
+    bool many;
+};
+
+static bool option_read(struct command *command, int option, const char *text)
+{
+    uint64_t value = 0;
+    switch (option) {
+    case 'n':
+        if (!number(text, PPN_MEMBERS_MAX, &value) || value < 2)
+            return false;
+        command->options.nodes = (uint32_t)value;
+        return true;
+    case 's':
+        command->many = false;
+        return number(text, UINT64_MAX, &command->options.seed);
+    case 'S':
+        command->many = true;
+        return range(text, &command->first, &command->last);
+    case 'l':
+        return fixed_point(text, &command->options.loss_per_million);
+    case 'm':
+        if (!number(text, 100000, &value))
+            return false;
+        command->options.minutes = (uint32_t)value;
+        return true;
+    case 'c':
+        command->options.scenario = text;
+        return scenario_known(text);
+    case 't':
+        command->options.story = stdout;
+        return true;
+    default:
+        return false;
+    }
+}
+
+static int run_many(struct command *command)
+{
+    uint64_t failed = 0, runs = 0;
+    for (uint64_t seed = command->first;; seed++, runs++) {
+        struct scenario_result result;
+        command->options.seed = seed;
+        scenario_run(&command->options, &result);
+        if (result.invariants_broken > 0) {
+            printf("seed %llu: %s\n", (unsigned long long)seed, result.first_broken);
+            failed++;
+        }
+        if (seed == command->last)
+            break;
+    }
+    printf("{\"schema\":1,\"first\":%llu,\"last\":%llu,\"failed\":%llu}\n",
+           (unsigned long long)command->first, (unsigned long long)command->last,
+           (unsigned long long)failed);
+    return failed > 0;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"nodes", required_argument, NULL, 'n'},   {"seed", required_argument, NULL, 's'},
+        {"seeds", required_argument, NULL, 'S'},   {"loss", required_argument, NULL, 'l'},
+        {"minutes", required_argument, NULL, 'm'}, {"scenario", required_argument, NULL, 'c'},
+        {"story", no_argument, NULL, 't'},         {NULL, 0, NULL, 0}};
+    struct command command = {
+        .options = {.nodes = 16, .seed = 1, .scenario = "crash", .minutes = 0}};
+    for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        if (!option_read(&command, option, optarg)) {
+            fputs(usage, stderr);
+            scenario_list(stderr);
+            return 2;
+        }
+    }
+    if (optind != argc) {
+        fputs(usage, stderr);
+        return 2;
+    }
+    if (command.many)
+        printf("seeds %llu..%llu commit %s\n", (unsigned long long)command.first,
+               (unsigned long long)command.last, PPN_COMMIT);
+    else
+        printf("seed %llu commit %s\n", (unsigned long long)command.options.seed, PPN_COMMIT);
+    fflush(stdout);
+    if (command.many)
+        return run_many(&command);
+    struct scenario_result result;
+    scenario_run(&command.options, &result);
+    if (result.invariants_broken > 0)
+        fprintf(stderr, "broken: %s\n", result.first_broken);
+    scenario_print(&command.options, &result, stdout);
+    return result.invariants_broken > 0;
+}

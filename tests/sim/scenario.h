@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: ISC
+#pragma once
+
+/* What happens to a network during a run, what must hold throughout, and what is measured. */
+
+#include "world.h"
+
+enum { SCENARIO_BROKEN_MAX = 160 };
+
+struct scenario_options {
+    uint64_t seed;
+    uint32_t nodes;
+    uint32_t loss_per_million;
+    uint32_t minutes; /* 0: as long as the scenario needs */
+    const char *scenario;
+    FILE *story;
+};
+
+struct scenario_result {
+    double virtual_s;
+    uint64_t trace_hash;
+    uint32_t invariants_broken;
+    char first_broken[SCENARIO_BROKEN_MAX];
+    uint64_t false_dead, false_suspect;
+    double first_suspect_p50_ms, first_suspect_p99_ms;
+    double first_verdict_p50_ms;
+    double dead_everywhere_p50_ms, dead_everywhere_p99_ms;
+    double membership_bytes_per_node_s, total_bytes_per_node_s;
+    double heal_ms;    /* -1: not measured */
+    double update_ms;  /* a changed profile seen by all; -1: not measured */
+    double faulty_out; /* share of faulty nodes out of placement in the last third; -1 */
+    uint64_t touched;  /* healthy nodes that somebody took out of placement meanwhile */
+    uint64_t steps, packets;
+};
+
+bool scenario_known(const char *name);
+void scenario_list(FILE *to);
+void scenario_run(const struct scenario_options *options, struct scenario_result *result);
+void scenario_print(const struct scenario_options *options, const struct scenario_result *result,
+                    FILE *to);
