@@ -96,6 +96,7 @@ void cli_table_print(const struct cli *cli, struct cli_table *table, FILE *out)
         print_cell(cli, out, &table->cells[i], widths[column], table->heads[column][0] == '>',
                    column + 1 == columns);
     }
+    (void)fflush(out); /* hints on standard error follow it, not overtake it */
     free(table->cells);
     *table = (struct cli_table){0};
 }

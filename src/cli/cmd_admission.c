@@ -179,6 +179,7 @@ int cmd_invite(struct cli *cli, int argc, char **argv)
         char left[CLI_TEXT_MAX];
         cli_age_text(cli_number(answer, "expires_unix_ms", 0) - cli_now_ms(), left);
         (void)printf("%s\n", cli_text(answer, "token"));
+        (void)fflush(stdout);
         (void)fprintf(stderr,
                       "Good for %lld use%s and %s. Whoever has it gets in: hand it over "
                       "privately. On the other machine: ppn-node --token TOKEN\n",

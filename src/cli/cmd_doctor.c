@@ -135,6 +135,9 @@ static void check_nodes(struct doctor *doctor, const json_t *nodes, const char *
                  "KVM works here, but far too slowly to be real");
         else if (strcmp(kvm, "boots") == 0 || strcmp(kvm, "fast") == 0)
             find(doctor, GOOD, "kvm", "", "KVM is proven (%s)", kvm);
+        else
+            find(doctor, HINT, "kvm-not-proven", "look for \"event=kvm\" in the log of ppn-node",
+                 "KVM is not proven on this node: it runs VMs only with --allow-emulation");
     }
 }
 

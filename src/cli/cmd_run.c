@@ -249,6 +249,7 @@ static void tell_vm(struct cli *cli, const json_t *vm)
     (void)fprintf(stdout, "%s%s%s is %s%s%s on %s\n", cli_colour(cli, CLI_BOLD), name,
                   cli_colour(cli, CLI_PLAIN), cli_colour(cli, cli_state_colour(state)), state,
                   cli_colour(cli, CLI_PLAIN), cli_text(vm, "node"));
+    (void)fflush(stdout);
     if (strcmp(cli_text(vm, "isolation"), "tcg") == 0)
         (void)fprintf(stderr,
                       "%s is emulated: slow, and not isolated from its host. Run nothing "
