@@ -16,7 +16,8 @@
  *
  * Work is asked for again after a restart, and repeated asking must be harmless: PREPARE starts
  * from scratch where half-made files lie around, LAUNCH of a machine that runs already only reports
- * it, RELEASE also stops what is under way, and of nothing it succeeds. */
+ * it, LAUNCH of one that somebody removed is answered by VM_REMOVED, RELEASE also stops what is
+ * under way, and of nothing it succeeds. */
 
 #include <stdbool.h>
 #include <stdint.h>
