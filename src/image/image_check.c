@@ -143,6 +143,7 @@ static void ask_qemu_img(struct image_check *check)
                                        "--",
                                        "qemu-img",
                                        "info",
+                                       "-U",
                                        "--output=json",
                                        "-f",
                                        "qcow2",

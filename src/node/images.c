@@ -230,6 +230,10 @@ static void ask(struct fetch *fetch, const struct image_fetch_update *update)
     struct wire_peer_frame frame = {.kind = WIRE_PEER_IMAGE_WANT};
     for (uint32_t i = 0; i < IMAGE_WINDOW; i++) {
         struct chunk *chunk = &fetch->chunks[i];
+        bool passed_over = node_exchange_is_open(&chunk->exchange) &&
+                           !ppn_node_id_equal(&chunk->peer, &update->peer);
+        if (passed_over)
+            node_exchange_close(&chunk->exchange, true, PPN_ERROR_CANCELLED, "asked elsewhere");
         if (node_exchange_is_open(&chunk->exchange))
             continue;
         chunk->fetch = fetch;
@@ -310,6 +314,8 @@ static bool has_tag(const struct ppn_profile *profile, const struct ppn_hash *ha
     return false;
 }
 
+/* Those that say they have it first; then the one who asked for the VM, who may have got it only
+ * now. */
 static void choose_peers(struct node_images *images, const struct ppn_hash *hash,
                          const struct ppn_node_id *from, struct image_fetch_config *config)
 {
@@ -317,18 +323,20 @@ static void choose_peers(struct node_images *images, const struct ppn_hash *hash
     struct gossip_member seen;
     struct ppn_profile profile;
     uint32_t cursor = 0;
-    if (from != NULL && !ppn_node_id_is_zero(from) &&
+    bool has_from = false;
+    while (config->peer_count < IMAGE_PEERS_MAX - 1 &&
+           node_member_next(images->node, &cursor, &member)) {
+        if (ppn_node_id_equal(&member.id, &images->node->identity.id) ||
+            node_gossip_member(images->node, &member.id, &seen) != PPN_OK ||
+            seen.state != GOSSIP_ALIVE || !node_member_profile(&seen, &profile) ||
+            !has_tag(&profile, hash))
+            continue;
+        config->peers[config->peer_count++] = member.id;
+        has_from |= from != NULL && ppn_node_id_equal(&member.id, from);
+    }
+    if (from != NULL && !has_from && !ppn_node_id_is_zero(from) &&
         !ppn_node_id_equal(from, &images->node->identity.id))
         config->peers[config->peer_count++] = *from;
-    while (config->peer_count < IMAGE_PEERS_MAX &&
-           node_member_next(images->node, &cursor, &member)) {
-        bool already = config->peer_count > 0 && ppn_node_id_equal(&member.id, &config->peers[0]);
-        if (!already && !ppn_node_id_equal(&member.id, &images->node->identity.id) &&
-            node_gossip_member(images->node, &member.id, &seen) == PPN_OK &&
-            seen.state == GOSSIP_ALIVE && node_member_profile(&seen, &profile) &&
-            has_tag(&profile, hash))
-            config->peers[config->peer_count++] = member.id;
-    }
 }
 
 static void add_caller(struct fetch *fetch, const struct node_fetch_caller *caller)

@@ -376,12 +376,15 @@ static void on_frame(void *context, struct ppn_slice payload)
         close_link(link, error, "broken frame");
         return;
     }
-    (void)handle_frame(link, &frame);
+    /* Answers pile up faster than the peer takes them: hear no more questions until it did. */
+    if (handle_frame(link, &frame) && os_frames_congested(link->frames))
+        os_frames_pause(link->frames);
 }
 
 static void on_drain(void *context)
 {
     struct node_link *link = context;
+    os_frames_resume(link->frames);
     for (uint32_t i = 0; i < link->exchange_count; i++) {
         struct node_exchange *exchange = link->exchanges[i];
         if (exchange->on_drain != NULL)
