@@ -121,7 +121,8 @@ static void add_ports(struct vm_argv *argv, const struct vm_qemu *qemu)
     option(argv, "-device", "virtio-serial-pci");
     add(argv, "-chardev");
     addf(argv, "ringbuf,id=" VM_READY_CHARDEV ",size=%d", VM_READY_BUFFER);
-    option(argv, "-device", "virtserialport,chardev=" VM_READY_CHARDEV ",name=" VM_READY_PORT);
+    option(argv, "-device",
+           "virtserialport,id=ready,chardev=" VM_READY_CHARDEV ",name=" VM_READY_PORT);
     if (!qemu->network)
         return;
     add(argv, "-netdev");
