@@ -32,6 +32,7 @@ struct os_loop {
     int64_t asleep_ns; /* BOOTTIME - MONOTONIC when last looked at */
     struct hook hooks[OS_HOOKS_MAX];
     uint32_t hook_count;
+    bool turning;               /* in os_loop_turn */
     struct os_closure closures; /* ring head */
     struct os_orphan orphans;   /* ring head */
     uint8_t *scratch;
@@ -70,13 +71,14 @@ static void on_busy(struct ev_loop *ev, ev_idle *watcher, int events)
     (void)events;
 }
 
-/* Runs what was posted before this call; what closures post themselves stays for the next round. */
-static void run_closures(struct os_loop *loop)
+/* Runs what was posted before this call; what closures post themselves stays for the next round.
+ * False when there was none. */
+static bool run_closures(struct os_loop *loop)
 {
     struct os_closure *head = &loop->closures;
     struct os_closure round = {.next = &round, .previous = &round};
     if (head->next == head)
-        return;
+        return false;
     round.next = head->next;
     round.previous = head->previous;
     round.next->previous = &round;
@@ -89,16 +91,18 @@ static void run_closures(struct os_loop *loop)
         closure->next = closure->previous = NULL;
         closure->fn(closure->context);
     }
+    return true;
 }
 
 static void on_sleep(struct ev_loop *ev, ev_prepare *watcher, int events)
 {
     (void)events;
     struct os_loop *loop = watcher->data;
-    run_closures(loop);
+    bool ran = run_closures(loop);
     for (uint32_t i = 0; i < loop->hook_count; i++)
         loop->hooks[i].fn(loop->hooks[i].context);
-    if (loop->closures.next == &loop->closures)
+    /* A single turn in which closures ran does not sleep on top of them. */
+    if (loop->closures.next == &loop->closures && !(ran && loop->turning))
         ev_idle_stop(ev, &loop->busy);
 }
 
@@ -168,7 +172,9 @@ void os_loop_stop(struct os_loop *loop)
 void os_loop_turn(struct os_loop *loop)
 {
     loop->now = os_clock_monotonic();
+    loop->turning = true;
     ev_run(loop->ev, EVRUN_ONCE);
+    loop->turning = false;
 }
 
 struct ppn_instant os_now(const struct os_loop *loop)

@@ -27,7 +27,8 @@ void os_loop_close(struct os_loop *loop);
 void os_loop_run(struct os_loop *loop);
 /* Ends os_loop_run after the present callbacks; callable from any of them. */
 void os_loop_stop(struct os_loop *loop);
-/* One round: waits for the next thing that happens, handles all that is ready, returns. */
+/* One round: waits until something happens (a posted closure is something), handles all that is
+ * ready, returns. For tests and start-up. */
 void os_loop_turn(struct os_loop *loop);
 
 /* CLOCK_MONOTONIC as read once at this wake-up; the same for all callbacks of the round. */

@@ -140,7 +140,7 @@ static void fail_errno(struct os_stream *stream, const char *what, int number)
     os_stream_fail(stream, os_errno(number), "%s: %s", what, strerror(number));
 }
 
-/* Shows `bytes`, which are not in the buffer; *consumed of them are done with. False: gone. */
+/* Shows `bytes`, which are not in the buffer; *consumed of them are done with. False: closed. */
 static bool show(struct os_stream *stream, struct ppn_slice bytes, size_t *consumed)
 {
     *consumed = 0;
@@ -178,7 +178,7 @@ static bool show_buffered(struct os_stream *stream)
     return true;
 }
 
-/* New bytes in the loop's scratch buffer. False: gone. */
+/* New bytes in the loop's scratch buffer. False: closed. */
 static bool take_in(struct os_stream *stream, struct ppn_slice bytes)
 {
     size_t consumed = 0;
@@ -214,7 +214,7 @@ static bool peer_finished(struct os_stream *stream)
     return leave(stream);
 }
 
-/* False: gone. */
+/* False: closed. */
 static bool on_readable(struct os_stream *stream)
 {
     uint8_t *scratch = os_loop_scratch(stream->loop);
@@ -259,7 +259,7 @@ static void send_queued(struct os_stream *stream)
     }
 }
 
-/* False: gone. */
+/* False: closed. */
 static bool on_writable(struct os_stream *stream)
 {
     send_queued(stream);
@@ -285,7 +285,7 @@ static void arm_idle(struct os_stream *stream)
         os_timer_at(&stream->timer, ppn_after(stream->active_at, stream->idle_timeout));
 }
 
-/* False: gone. */
+/* False: closed. */
 static bool connected(struct os_stream *stream)
 {
     int number = 0;
@@ -316,18 +316,21 @@ static bool connected(struct os_stream *stream)
 static void on_ready(void *context, unsigned ready)
 {
     struct os_stream *stream = context;
+    enter(stream); /* whatever happens below, it is not freed before the end */
+    bool open = true;
     if (stream->connecting) {
-        if (connected(stream))
-            watch(stream);
-        return;
+        open = connected(stream);
+    } else {
+        /* Reading first: the last words of a peer that closed are worth more than the error that
+         * sending to it gives. */
+        if (ready & OS_READABLE)
+            open = on_readable(stream);
+        if (open && (ready & OS_WRITABLE) && !stream->failed)
+            open = on_writable(stream);
     }
-    /* Reading first: the last words of a peer that closed are worth more than the error that
-     * sending to it gives. */
-    if ((ready & OS_READABLE) && !on_readable(stream))
-        return;
-    if ((ready & OS_WRITABLE) && !stream->failed && !on_writable(stream))
-        return;
-    watch(stream);
+    if (open)
+        watch(stream);
+    leave(stream);
 }
 
 static void on_timer(void *context)
@@ -363,8 +366,10 @@ static void on_later(void *context)
     if (!stream->show_again)
         return;
     stream->show_again = false;
+    enter(stream);
     if (!stream->paused && show_buffered(stream))
         watch(stream);
+    leave(stream);
 }
 
 enum ppn_error os_stream_make(struct os_loop *loop, int fd, bool unix_socket, bool connecting,
