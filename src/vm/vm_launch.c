@@ -72,8 +72,12 @@ static enum ppn_error give_files(const struct vm_launch *launch, int directory,
     close(log);
     if (launch->uid == 0)
         return PPN_OK;
-    static const char *const names[] = {"disk.qcow2", "seed.img", "console.log"};
-    for (size_t i = 0; i < 3; i++)
+    if (fchownat(directory, "seed.img", 0, launch->uid, AT_SYMLINK_NOFOLLOW) < 0 ||
+        fchmodat(directory, "seed.img", 0640, 0) < 0)
+        return ppn_fail(failure, os_errno(errno), "%s/seed.img: %s", launch->directory,
+                        strerror(errno));
+    static const char *const names[] = {"disk.qcow2", "console.log"};
+    for (size_t i = 0; i < 2; i++)
         if (fchownat(directory, names[i], launch->uid, launch->uid, AT_SYMLINK_NOFOLLOW) < 0)
             return ppn_fail(failure, os_errno(errno), "%s/%s: %s", launch->directory, names[i],
                             strerror(errno));

@@ -66,11 +66,11 @@ size_t vm_nic_rules(const uint8_t *resolver, char *buffer, size_t capacity)
     /* Declared, deleted, declared: replaced in one transaction whether it was there or not. */
     add(&text, "table inet ppn_vm {\n}\ndelete table inet ppn_vm\ntable inet ppn_vm {\n");
     add_guests(&text);
-    /* IANA's special-purpose registry, what is not global unicast; the guests' range within. */
+    /* IANA's special-purpose registry: what no public network uses; the guests' range within. */
     add(&text, "  set private {\n    type ipv4_addr\n    flags interval\n    elements = {\n"
                "      0.0.0.0/8, 10.0.0.0/8, 100.64.0.0/10, 127.0.0.0/8, 169.254.0.0/16,\n"
-               "      172.16.0.0/12, 192.0.0.0/24, 192.0.2.0/24, 192.168.0.0/16, 198.18.0.0/15,\n"
-               "      198.51.100.0/24, 203.0.113.0/24, 224.0.0.0/3\n    }\n  }\n");
+               "      172.16.0.0/12, 192.0.0.0/24, 192.168.0.0/16, 198.18.0.0/15, 224.0.0.0/3\n"
+               "    }\n  }\n");
     add(&text, "  chain spoof {\n"
                "    type filter hook prerouting priority raw; policy accept;\n"
                "    iifname != \"ppnvm*\" accept\n"
