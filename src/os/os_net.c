@@ -120,7 +120,7 @@ enum ppn_error os_net_addresses(struct os_net_addresses *addresses, struct ppn_f
     return PPN_OK;
 }
 
-/* Calls fn for each line of a table of /proc/net; false when it cannot be read. */
+/* Calls fn for each line of a table of /proc/net; for none when it cannot be read. */
 static void each_line(const char *path, void (*fn)(void *context, const char *line), void *context)
 {
     uint8_t *bytes;
@@ -288,6 +288,7 @@ enum ppn_error os_net_apply(struct os_loop *loop, const struct os_net_change *ch
     /* `replace` succeeds where the address is already there; without duplicate address detection
      * it can be bound to at once, and nobody else in the mesh can have it. */
     const char *add[] = {"ip", "address", "replace", prefix, "dev", apply->interface, NULL, NULL};
+    static const char *const nothing[] = {"true", NULL}; /* it is as wanted already */
     const char *remove[] = {"ip", "address", "delete", prefix, "dev", apply->interface, NULL};
     if (change->address) {
         os_address_text(change->address, text);
@@ -297,7 +298,7 @@ enum ppn_error os_net_apply(struct os_loop *loop, const struct os_net_change *ch
             add[6] = "nodad";
         argv = change->remove ? remove : add;
         if (change->remove && !has_address(change))
-            argv = (const char *const[]){"true", NULL}; /* as wanted already */
+            argv = nothing;
     }
     enum ppn_error error = run_ip(apply, argv, failure);
     if (error != PPN_OK)

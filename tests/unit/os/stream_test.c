@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -341,6 +342,34 @@ Test(stream, a_listener_takes_no_more_than_its_limit)
     rig_until(&rig, &server.got);
     for (int i = 0; i < 4; i++)
         close(fds[i]);
+    os_listener_close(server.listener);
+}
+
+/* Out of descriptors, accept fails at once while the socket stays readable: that must neither spin
+ * nor lose the connection. */
+Test(stream, out_of_descriptors_it_waits)
+{
+    struct end server = {.wanted = 1};
+    struct ppn_endpoint to = listen_as(&server, count_accept, 4);
+    struct rlimit before, none;
+    int fd = connect_raw(to), hole = dup(fd);
+    cr_assert_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = before;
+    none.rlim_cur = (rlim_t)hole; /* every number below it is taken */
+    close(hole);
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+    struct end waited = {0};
+    struct os_timer timer;
+    uint32_t turns = 0;
+    os_timer_init(&timer, rig.loop, on_connect, &waited);
+    os_timer_after(&timer, ppn_ms(100));
+    for (; !waited.connected; turns++)
+        os_loop_turn(rig.loop);
+    cr_assert_lt(turns, 10, "it spins");
+    cr_assert_eq(server.frame_count, 0);
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+    rig_until(&rig, &server.got);
+    close(fd);
     os_listener_close(server.listener);
 }
 

@@ -36,7 +36,7 @@ static void stop(void)
     cr_assert_eq(os_directory_remove("/tmp", directory + 5, NULL), PPN_OK);
 }
 
-TestSuite(crash, .init = start, .fini = stop, .timeout = 100);
+TestSuite(crash, .init = start, .fini = stop);
 
 static void on_fatal(void *context, const char *text)
 {

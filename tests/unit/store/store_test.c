@@ -345,7 +345,7 @@ static void fill(struct store *store, int count)
 }
 
 /* At every page a file may be cut: an error or the whole content, never a signal. */
-Test(store, a_cut_file_is_an_error_and_never_a_crash, .timeout = 60)
+Test(store, a_cut_file_is_an_error_and_never_a_crash)
 {
     char path[128];
     uint8_t *good;
