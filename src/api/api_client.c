@@ -130,6 +130,18 @@ static size_t on_upload(char *bytes, size_t one, size_t count, void *context)
     return (size_t)got;
 }
 
+static int on_tick(void *context, curl_off_t total, curl_off_t now, curl_off_t up_total,
+                   curl_off_t up)
+{
+    const struct api_client_call *call = context;
+    (void)total;
+    (void)now;
+    (void)up_total;
+    (void)up;
+    call->on_tick(call->context);
+    return 0;
+}
+
 static enum ppn_error no_daemon(const struct api_client *client, long number,
                                 struct api_client_failure *failure)
 {
@@ -234,6 +246,11 @@ enum ppn_error api_client_do(struct api_client *client, const struct api_client_
     curl_easy_setopt(transfer.curl, CURLOPT_CUSTOMREQUEST, api_method_name(call->method));
     curl_easy_setopt(transfer.curl, CURLOPT_WRITEFUNCTION, on_data);
     curl_easy_setopt(transfer.curl, CURLOPT_WRITEDATA, &transfer);
+    if (call->on_tick != NULL) {
+        curl_easy_setopt(transfer.curl, CURLOPT_NOPROGRESS, 0L);
+        curl_easy_setopt(transfer.curl, CURLOPT_XFERINFOFUNCTION, on_tick);
+        curl_easy_setopt(transfer.curl, CURLOPT_XFERINFODATA, call);
+    }
     if (call->upload) {
         curl_easy_setopt(transfer.curl, CURLOPT_UPLOAD, 1L);
         curl_easy_setopt(transfer.curl, CURLOPT_READFUNCTION, on_upload);

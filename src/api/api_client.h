@@ -39,6 +39,8 @@ struct api_client_call {
     void *context;
     /* Bytes sent so far; may be NULL. */
     void (*on_upload)(void *context, uint64_t sent);
+    /* About once a second while it goes on; may be NULL. */
+    void (*on_tick)(void *context);
     /* Each line of a stream, parsed; false ends the call (CANCELLED). NULL with on_bytes NULL: the
      * answer is one whole text. */
     bool (*on_line)(void *context, json_t *line, struct ppn_slice text);

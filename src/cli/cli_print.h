@@ -63,13 +63,16 @@ int64_t cli_now_ms(void);
 struct cli_progress {
     const struct cli *cli;
     char last[256];
+    int percent;
     unsigned turn;
     bool shown;
-    int64_t drawn_ms;
+    int64_t drawn_ms, changed_ms;
 };
 
 void cli_progress_show(struct cli_progress *progress, int percent, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* Shows on a terminal that it still goes on, and since when. */
+void cli_progress_tick(struct cli_progress *progress);
 /* Wipes the line on a terminal. */
 void cli_progress_clear(struct cli_progress *progress);
 

@@ -211,6 +211,7 @@ static void free_ask(struct ask *ask)
 struct running {
     struct cli *cli;
     struct cli_progress progress;
+    bool wait_ready;
     json_t *vm;
     struct ppn_failure failure;
 };
@@ -228,8 +229,12 @@ static bool on_line(void *context, json_t *line, struct ppn_slice text)
     }
     if (progress != NULL) {
         const char *words = cli_text(progress, "text");
-        cli_progress_show(&running->progress, (int)cli_number(progress, "percent", -1), "%s",
-                          words[0] != '\0' ? words : cli_text(progress, "stage"));
+        cli_progress_show(&running->progress, (int)cli_number(progress, "percent", -1), "%s%s",
+                          words[0] != '\0' ? words : cli_text(progress, "stage"),
+                          running->wait_ready &&
+                                  strcmp(cli_text(progress, "stage"), "in-service") == 0
+                              ? "; waiting for its first boot"
+                              : "");
     }
     if (vm != NULL && running->vm == NULL)
         running->vm = json_incref(vm);
@@ -240,6 +245,12 @@ static bool on_line(void *context, json_t *line, struct ppn_slice text)
                            : PPN_ERROR_IO,
                        "%s", cli_text(error, "message"));
     return true;
+}
+
+static void on_tick(void *context)
+{
+    struct running *running = context;
+    cli_progress_tick(&running->progress);
 }
 
 static void tell_vm(struct cli *cli, const json_t *vm)
@@ -263,12 +274,13 @@ static void tell_vm(struct cli *cli, const json_t *vm)
 
 static int run(struct cli *cli, struct ask *ask)
 {
-    struct running running = {.cli = cli, .progress = {.cli = cli}};
+    struct running running = {.cli = cli, .progress = {.cli = cli}, .wait_ready = ask->wait_ready};
     struct api_client_failure failure;
     struct api_client_call call = {.method = API_POST,
                                    .target = "/v1/vms",
                                    .body = ask->body,
                                    .context = &running,
+                                   .on_tick = on_tick,
                                    .on_line = on_line};
     set(ask, "id", json_string(ask->id));
     if (!ask->id_given)
