@@ -8,21 +8,23 @@
 #include "host/facts.h"
 #include "os/os_file.h"
 
-static bool full_path(const char *root, const char *path, char full[static 4 * HOST_PATH_MAX])
+enum { FULL_PATH_MAX = 2048 };
+
+static bool full_path(const char *root, const char *path, char full[static FULL_PATH_MAX])
 {
-    int size = snprintf(full, 4 * HOST_PATH_MAX, "%s%s", root, path);
-    return size > 0 && size < 4 * HOST_PATH_MAX;
+    int size = snprintf(full, FULL_PATH_MAX, "%s%s", root, path);
+    return size > 0 && size < FULL_PATH_MAX;
 }
 
 bool host_read(const char *root, const char *path, char text[static HOST_TEXT_MAX])
 {
-    char full[4 * HOST_PATH_MAX];
+    char full[FULL_PATH_MAX];
     return full_path(root, path, full) && os_file_read_text(full, text, HOST_TEXT_MAX) == PPN_OK;
 }
 
 bool host_read_start(const char *root, const char *path, char text[static HOST_TEXT_MAX])
 {
-    char full[4 * HOST_PATH_MAX];
+    char full[FULL_PATH_MAX];
     if (!full_path(root, path, full))
         return false;
     FILE *file = fopen(full, "re");
@@ -67,7 +69,7 @@ static bool take_name(void *context, const char *name)
 
 void host_list(const char *root, const char *path, struct host_names *names)
 {
-    char full[4 * HOST_PATH_MAX];
+    char full[FULL_PATH_MAX];
     names->count = 0;
     if (!full_path(root, path, full) || os_directory_each(full, take_name, names, NULL) != PPN_OK)
         return;

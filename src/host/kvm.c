@@ -70,7 +70,7 @@ static void boot_sector(uint8_t sector[static 512])
     _Static_assert(sizeof(code) == 0x1a, "the message follows the code");
     memset(sector, 0, 512);
     memcpy(sector, code, sizeof(code));
-    memcpy(sector + sizeof(code), HOST_KVM_GREETING, strlen(HOST_KVM_GREETING));
+    memcpy(sector + sizeof(code), HOST_KVM_GREETING, sizeof(HOST_KVM_GREETING));
     sector[510] = 0x55;
     sector[511] = 0xaa;
 }

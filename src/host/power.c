@@ -94,17 +94,17 @@ bool host_throttled(const char *root)
 static bool default_interface(const char *root, char name[static 16])
 {
     char text[HOST_TEXT_MAX], *state = NULL;
-    unsigned best = 0;
+    uint64_t best = 0;
     name[0] = '\0';
     if (host_read(root, "/proc/net/route", text)) {
         for (char *line = strtok_r(text, "\n", &state); line != NULL;
              line = strtok_r(NULL, "\n", &state)) {
-            char interface[16], destination[9], mask[9];
-            unsigned metric;
-            if (sscanf(line, "%15s %8s %*s %*s %*s %*s %u %8s", interface, destination, &metric,
+            char interface[16], destination[9], mask[9], digits[11];
+            uint64_t metric;
+            if (sscanf(line, "%15s %8s %*s %*s %*s %*s %10s %8s", interface, destination, digits,
                        mask) == 4 &&
-                strcmp(destination, "00000000") == 0 && strcmp(mask, "00000000") == 0 &&
-                (name[0] == '\0' || metric < best)) {
+                host_number(digits, &metric) && strcmp(destination, "00000000") == 0 &&
+                strcmp(mask, "00000000") == 0 && (name[0] == '\0' || metric < best)) {
                 best = metric;
                 (void)ppn_text_copy(name, 16, interface);
             }

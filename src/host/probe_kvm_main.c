@@ -133,7 +133,7 @@ static uint64_t now_ns(void)
 static int measure(struct machine *machine)
 {
     struct kvm_regs registers;
-    struct itimerval limit = {.it_value = {.tv_usec = HOST_KVM_LOOP_MS * 1000}};
+    struct itimerval limit = {.it_value = {.tv_usec = (suseconds_t)HOST_KVM_LOOP_MS * 1000}};
     uint64_t start = now_ns();
     setitimer(ITIMER_REAL, &limit, NULL);
     int result = ioctl(machine->vcpu, KVM_RUN, 0);

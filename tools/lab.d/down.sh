@@ -52,14 +52,12 @@ signal_all() {
     done
 }
 
-# Cgroups of VMs are outside every namespace; a node lists those that it made in state/cgroups.
+# VMs' cgroups are outside every namespace. They carry the VM's id, by which the node has a directory.
 remove_cgroups() {
-    local node path
-    for node in $(nodes); do
-        [ -s "$lab/nodes/$node/state/cgroups" ] || continue
-        while read -r path; do
-            case $path in /sys/fs/cgroup/*ppn*) rmdir "$path" 2>/dev/null ;; esac
-        done <"$lab/nodes/$node/state/cgroups"
+    local path id
+    find /sys/fs/cgroup -type d -name 'ppn-vm-*' 2>/dev/null | while read -r path; do
+        id=${path##*/ppn-vm-}
+        [ -z "$(find "$lab/nodes" -name "*$id*" -print -quit)" ] || rmdir "$path" 2>/dev/null
     done
 }
 

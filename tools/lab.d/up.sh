@@ -132,7 +132,7 @@ start_network() { # COUNT ADMIT
 # n1's events wake the loop: who asks to join is admitted, until every node sees every node alive.
 # A second passes at most between two looks, should an event be missed.
 admit_all() { # COUNT
-    local count=$1 line reader
+    local count=$1 reader
     coproc EVENTS { exec "$lab/bin/ppn" --socket "$lab/nodes/n1/state/ppn.sock" events --json 2>/dev/null; }
     reader=$EVENTS_PID
     until all_see_all "$count"; do
@@ -145,7 +145,7 @@ admit_all() { # COUNT
             exit 1
         fi
         # A closed stream would return at once: then the pause is ours.
-        read -r -t 1 -u "${EVENTS[0]}" line 2>/dev/null || sleep 0.2
+        read -r -t 1 -u "${EVENTS[0]}" _ 2>/dev/null || sleep 0.2
     done
     kill "$reader" 2>/dev/null
     wait "$reader" 2>/dev/null
