@@ -114,7 +114,7 @@ int main(int argc, char **argv)
         {"minutes", required_argument, NULL, 'm'}, {"scenario", required_argument, NULL, 'c'},
         {"story", no_argument, NULL, 't'},         {NULL, 0, NULL, 0}};
     struct command command = {
-        .options = {.nodes = 16, .seed = 1, .scenario = "crash", .minutes = 0}};
+        .options = {.nodes = 0, .seed = 1, .scenario = "crash", .minutes = 0}};
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         if (!option_read(&command, option, optarg)) {
             fputs(usage, stderr);

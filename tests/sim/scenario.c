@@ -6,8 +6,9 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "control_play.h"
 
-enum { SAMPLES_MAX = 4096 };
+enum { SAMPLES_MAX = 4096, NODES_DEFAULT = 16 };
 
 struct samples {
     double ms[SAMPLES_MAX];
@@ -320,6 +321,7 @@ static const struct scenario {
     {"restart", "all are switched off and on again", play_restart, true},
     {"stall", "one in twenty is stopped now and then", play_stall, false},
     {"rapid-oneway", "1 % hear nothing for 20 s of every 40 (Rapid)", play_rapid_one_way, false},
+    {"control", "people ask for machines while everything breaks", NULL, true},
     {"rapid-loss", "1 % lose 80 % of what they send (Rapid)", play_rapid_loss, false},
 };
 
@@ -353,6 +355,7 @@ static void measure(struct run *run)
     double node_seconds = (double)(w->now.ns - run->settled.ns) / 1e9 * (double)w->options.nodes;
     r->virtual_s = (double)(w->now.ns - 1000000000) / 1e9;
     r->trace_hash = w->trace;
+    r->nodes = w->options.nodes;
     r->false_dead = w->false_dead;
     r->false_suspect = w->false_suspect - run->false_suspect_from;
     r->membership_bytes_per_node_s = (double)(membership - run->membership_from) / node_seconds;
@@ -390,23 +393,27 @@ void scenario_run(const struct scenario_options *options, struct scenario_result
     const struct scenario *scenario = find(options->scenario);
     PPN_ASSERT(scenario != NULL);
     *result = (struct scenario_result){.heal_ms = -1, .update_ms = -1, .faulty_out = -1};
+    if (scenario->play == NULL) {
+        control_play(options, result);
+        return;
+    }
     struct run *run = calloc(1, sizeof(*run));
     PPN_ASSERT(run != NULL);
-    struct world_options world_options = {.seed = options->seed,
-                                          .nodes = options->nodes,
-                                          .loss_per_million = options->loss_per_million,
-                                          .duplicate_per_million =
-                                              options->loss_per_million > 0 ? 2000 : 0,
-                                          .delay_us = 300,
-                                          .jitter_us = 700,
-                                          .keep_views = scenario->needs_views,
-                                          .story = options->story};
+    struct world_options world_options = {
+        .seed = options->seed,
+        .nodes = options->nodes == 0 ? NODES_DEFAULT : options->nodes,
+        .loss_per_million = options->loss_per_million,
+        .duplicate_per_million = options->loss_per_million > 0 ? 2000 : 0,
+        .delay_us = 300,
+        .jitter_us = 700,
+        .keep_views = scenario->needs_views,
+        .story = options->story};
     run->options = options;
     run->result = result;
     run->world = world_new(&world_options);
     run->world->on_member = watch;
     settle(run);
-    for (uint32_t i = 0; i < options->nodes; i++)
+    for (uint32_t i = 0; i < world_options.nodes; i++)
         run->world->nodes[i].blamed = false;
     scenario->play(run);
     measure(run);
@@ -421,7 +428,7 @@ void scenario_print(const struct scenario_options *options, const struct scenari
             "{\"schema\":1,\"seed\":%llu,\"nodes\":%u,\"scenario\":\"%s\",\"loss_percent\":%g,"
             "\"virtual_s\":%.3f,\"trace_hash\":\"%016llx\",\"invariants_broken\":%u,"
             "\"false_dead\":%llu,\"false_suspect\":%llu,\"healthy_touched\":%llu,",
-            (unsigned long long)options->seed, options->nodes, options->scenario,
+            (unsigned long long)options->seed, r->nodes, options->scenario,
             options->loss_per_million / 10000.0, r->virtual_s, (unsigned long long)r->trace_hash,
             r->invariants_broken, (unsigned long long)r->false_dead,
             (unsigned long long)r->false_suspect, (unsigned long long)r->touched);
@@ -430,9 +437,10 @@ void scenario_print(const struct scenario_options *options, const struct scenari
             "\"first_verdict_p50_ms\":%.0f,\"dead_everywhere_p50_ms\":%.0f,"
             "\"dead_everywhere_p99_ms\":%.0f,\"membership_bytes_per_node_s\":%.1f,"
             "\"total_bytes_per_node_s\":%.1f,\"heal_ms\":%.0f,\"update_ms\":%.0f,"
-            "\"faulty_out\":%.4f,\"steps\":%llu,\"packets\":%llu}\n",
+            "\"faulty_out\":%.4f,\"launches\":%llu,\"steps\":%llu,\"packets\":%llu}\n",
             r->first_suspect_p50_ms, r->first_suspect_p99_ms, r->first_verdict_p50_ms,
             r->dead_everywhere_p50_ms, r->dead_everywhere_p99_ms, r->membership_bytes_per_node_s,
             r->total_bytes_per_node_s, r->heal_ms, r->update_ms, r->faulty_out,
-            (unsigned long long)r->steps, (unsigned long long)r->packets);
+            (unsigned long long)r->launches, (unsigned long long)r->steps,
+            (unsigned long long)r->packets);
 }

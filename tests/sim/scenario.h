@@ -9,7 +9,7 @@ enum { SCENARIO_BROKEN_MAX = 160 };
 
 struct scenario_options {
     uint64_t seed;
-    uint32_t nodes;
+    uint32_t nodes; /* 0: as the scenario likes */
     uint32_t loss_per_million;
     uint32_t minutes; /* 0: as long as the scenario needs */
     const char *scenario;
@@ -17,6 +17,7 @@ struct scenario_options {
 };
 
 struct scenario_result {
+    uint32_t nodes;
     double virtual_s;
     uint64_t trace_hash;
     uint32_t invariants_broken;
@@ -31,6 +32,7 @@ struct scenario_result {
     double faulty_out; /* share of faulty nodes out of placement in the last third; -1 */
     uint64_t touched;  /* healthy nodes that somebody took out of placement meanwhile */
     uint64_t steps, packets;
+    uint64_t launches; /* machines, in the scenario "control" */
 };
 
 bool scenario_known(const char *name);

@@ -7,7 +7,14 @@
 #include "base/assert.h"
 #include "base/hash.h"
 
-enum event_kind { EVENT_TIMER, EVENT_PACKET, EVENT_REFUSED, EVENT_PERSISTED, EVENT_START };
+enum event_kind {
+    EVENT_TIMER,
+    EVENT_PACKET,
+    EVENT_REFUSED,
+    EVENT_PERSISTED,
+    EVENT_START,
+    EVENT_CALL
+};
 
 struct world_event {
     struct ppn_instant at;
@@ -16,6 +23,7 @@ struct world_event {
     uint32_t node, from;
     uint32_t value;               /* epoch, or the agent's start that it is meant for */
     struct gossip_packet *packet; /* owned; items point behind it */
+    void *payload;                /* owned */
 };
 
 static const char *const state_names[] = {"unknown",     "alive", "suspect",
@@ -62,6 +70,12 @@ static struct world_event heap_pop(struct world *w)
     return top;
 }
 
+static void release(struct world_event *event)
+{
+    free(event->packet);
+    free(event->payload);
+}
+
 static void stub_signature(const struct ppn_node_id *author, struct ppn_slice transcript,
                            uint8_t *signature)
 {
@@ -85,7 +99,7 @@ static bool stub_verify(void *context, const struct ppn_node_id *author,
     return memcmp(wanted, signature, sizeof(wanted)) == 0;
 }
 
-static void trace(struct world *w, uint64_t value)
+void world_trace(struct world *w, uint64_t value)
 {
     w->trace = (w->trace ^ value) * 0x9e3779b97f4a7c15u;
     w->trace ^= w->trace >> 29;
@@ -135,7 +149,7 @@ struct world *world_new(const struct world_options *options)
 void world_free(struct world *w)
 {
     for (uint32_t i = 0; i < w->heap_count; i++)
-        free(w->heap[i].packet);
+        release(&w->heap[i]);
     for (uint32_t i = 0; i < w->options.nodes; i++) {
         gossip_free(w->nodes[i].core);
         free(w->nodes[i].rows);
@@ -256,8 +270,8 @@ static void member_changed(struct world *w, uint32_t observer, const struct goss
         count_state(subject, action->was, (uint32_t)-1);
         count_state(subject, action->state, 1);
         note_times(w, subject, action->state);
-        trace(w, (uint64_t)observer << 32 | index);
-        trace(w, action->state);
+        world_trace(w, (uint64_t)observer << 32 | index);
+        world_trace(w, action->state);
         bool to_blame = !subject->healthy || !w->nodes[observer].healthy;
         if (action->state == GOSSIP_DEAD && !to_blame)
             w->false_dead++;
@@ -292,8 +306,8 @@ static void carry_out(struct world *w, uint32_t index, const struct gossip_updat
 {
     for (uint32_t i = 0; i < update->count; i++) {
         const struct gossip_action *action = &update->actions[i];
-        trace(w, (uint64_t)action->kind << 56 ^ (uint64_t)w->now.ns ^
-                     ppn_read_u64(action->node.bytes));
+        world_trace(w, (uint64_t)action->kind << 56 ^ (uint64_t)w->now.ns ^
+                           ppn_read_u64(action->node.bytes));
         switch (action->kind) {
         case GOSSIP_DO_SEND:
             transmit(w, index, world_find(w, &action->node), action->packet);
@@ -367,6 +381,23 @@ void world_start(struct world *w, uint32_t index)
     world_body(w, index, GOSSIP_PLANE_PROFILE, ppn_slice(profile, sizeof(profile)));
     world_body(w, index, GOSSIP_PLANE_LOAD, ppn_slice(load, sizeof(load)));
     world_event(w, index, &(struct gossip_event){.kind = GOSSIP_EVENT_START, .epoch = node->epoch});
+    if (w->on_start != NULL)
+        w->on_start(w, index);
+}
+
+void world_call(struct world *w, uint32_t index, struct ppn_instant at, void *payload)
+{
+    heap_push(w, (struct world_event){.at = at,
+                                      .kind = EVENT_CALL,
+                                      .node = index,
+                                      .value = w->nodes[index].starts,
+                                      .payload = payload});
+}
+
+bool world_connected(const struct world *w, uint32_t a, uint32_t b)
+{
+    const struct world_node *from = &w->nodes[a], *to = &w->nodes[b];
+    return from->group == to->group && from->host && to->host && to->running;
 }
 
 void world_body(struct world *w, uint32_t index, enum gossip_plane plane, struct ppn_slice body)
@@ -402,6 +433,8 @@ void world_stop(struct world *w, uint32_t index)
     struct world_node *node = &w->nodes[index];
     if (!node->running)
         return;
+    if (w->on_stop != NULL)
+        w->on_stop(w, index);
     struct gossip_counters counters;
     gossip_counters(node->core, &counters);
     w->bytes_membership += counters.bytes_membership;
@@ -438,6 +471,10 @@ static void deliver(struct world *w, const struct world_event *event)
     if (!node->running || meant_for != node->starts)
         return;
     struct gossip_event step = {.kind = GOSSIP_EVENT_TICK};
+    if (event->kind == EVENT_CALL) {
+        w->on_call(w, event->node, event->payload);
+        return;
+    }
     if (event->kind == EVENT_TIMER) {
         if (event->at.ns < node->timer.ns && node->timer.ns != PPN_NEVER.ns)
             return;
@@ -478,7 +515,7 @@ void world_run(struct world *w, struct ppn_instant until)
             continue;
         }
         deliver(w, &event);
-        free(event.packet);
+        release(&event);
     }
     w->now = until;
 }

@@ -74,6 +74,10 @@ struct world {
     bool refused_answers;                  /* hosts of dead agents answer with ICMP */
     void (*on_member)(struct world *, uint32_t observer, uint32_t subject,
                       const struct gossip_action *);
+    void (*on_start)(struct world *, uint32_t node); /* after the core's START */
+    void (*on_stop)(struct world *, uint32_t node);  /* before the core goes */
+    void (*on_call)(struct world *, uint32_t node, void *payload);
+    void *context; /* of whoever set these */
 };
 
 struct world *world_new(const struct world_options *options);
@@ -87,6 +91,16 @@ void world_leave(struct world *world, uint32_t node); /* graceful stop */
 void world_pause(struct world *world, uint32_t node, struct ppn_duration time);
 void world_body(struct world *world, uint32_t node, enum gossip_plane plane, struct ppn_slice body);
 void world_event(struct world *world, uint32_t node, const struct gossip_event *event);
+
+/* Hands `payload` (from malloc; freed afterwards, delivered or not) to on_call at `at`, if the
+ * agent that runs on `node` now still does then. */
+void world_call(struct world *world, uint32_t node, struct ppn_instant at, void *payload);
+
+/* Whether a packet from one node to the other would arrive now. */
+bool world_connected(const struct world *world, uint32_t a, uint32_t b);
+
+/* Mixes something of the caller's into the trace hash. */
+void world_trace(struct world *world, uint64_t value);
 
 /* Runs everything until `until`. */
 void world_run(struct world *world, struct ppn_instant until);
