@@ -6,6 +6,7 @@
 #include "base/assert.h"
 #include "base/hash.h"
 #include "wire/pack.h"
+#include "wire/reader.h"
 
 enum {
     MACHINE_MAJOR = 1,
@@ -33,7 +34,7 @@ static const struct wire_scan_limits list_limits = {.bytes_max = WIRE_VM_LIST_MA
                                                     .depth_max = WIRE_DEPTH_MAX,
                                                     .minimal = true};
 
-enum ppn_error wire_demand_encode(const struct ppn_demand *demand, struct ppn_writer *writer)
+static enum ppn_error pack_demand(const struct ppn_demand *demand, struct ppn_writer *writer)
 {
     if (!ppn_image_name_valid(demand->image) ||
         (demand->node[0] != '\0' && !ppn_name_valid(demand->node)))
@@ -72,14 +73,6 @@ static void read_demand(struct wire_reader *reader, struct ppn_demand *demand)
     wire_array_end(reader, array);
 }
 
-enum ppn_error wire_demand_decode(struct ppn_slice bytes, struct ppn_demand *demand)
-{
-    struct wire_reader reader = wire_read_start(bytes, &spec_limits);
-    memset(demand, 0, sizeof(*demand));
-    read_demand(&reader, demand);
-    return wire_read_finish(&reader);
-}
-
 enum ppn_error wire_spec_encode(const struct ppn_machine_spec *spec, struct ppn_writer *writer)
 {
     PPN_ASSERT(spec->ssh_key_count <= PPN_SSH_KEYS_MAX);
@@ -90,7 +83,7 @@ enum ppn_error wire_spec_encode(const struct ppn_machine_spec *spec, struct ppn_
     wire_pack_uint(writer, MACHINE_MAJOR);
     wire_pack_bytes(writer, spec->id.bytes, PPN_REQUEST_ID_SIZE);
     wire_pack_text(writer, spec->name);
-    enum ppn_error error = wire_demand_encode(&spec->demand, writer);
+    enum ppn_error error = pack_demand(&spec->demand, writer);
     if (error)
         return error;
     wire_pack_printable(writer, spec->user, PPN_USER_MAX);
@@ -125,7 +118,7 @@ enum ppn_error wire_spec_decode(struct ppn_slice bytes, struct ppn_machine_spec 
     return wire_read_finish(&reader);
 }
 
-enum ppn_error wire_vm_info_encode(const struct ppn_vm_info *vm, struct ppn_writer *writer)
+static enum ppn_error pack_vm(const struct ppn_vm_info *vm, struct ppn_writer *writer)
 {
     if (!ppn_name_valid(vm->name) || !ppn_image_name_valid(vm->image))
         return PPN_ERROR_INVALID;
@@ -163,13 +156,6 @@ static void read_vm(struct wire_reader *reader, struct ppn_vm_info *vm)
     wire_array_end(reader, array);
 }
 
-enum ppn_error wire_vm_info_decode(struct ppn_slice bytes, struct ppn_vm_info *vm)
-{
-    struct wire_reader reader = wire_read_start(bytes, &spec_limits);
-    read_vm(&reader, vm);
-    return wire_read_finish(&reader);
-}
-
 enum ppn_error wire_vm_list_encode(uint64_t digest, const struct ppn_vm_info *vms, uint32_t count,
                                    struct ppn_writer *writer)
 {
@@ -179,7 +165,7 @@ enum ppn_error wire_vm_list_encode(uint64_t digest, const struct ppn_vm_info *vm
     wire_pack_uint(writer, digest);
     wire_pack_array(writer, count);
     for (uint32_t i = 0; i < count; i++) {
-        enum ppn_error error = wire_vm_info_encode(&vms[i], writer);
+        enum ppn_error error = pack_vm(&vms[i], writer);
         if (error)
             return error;
     }
@@ -206,7 +192,7 @@ uint64_t wire_vm_list_digest(const struct ppn_vm_info *vms, uint32_t count)
         uint8_t bytes[WIRE_VM_INFO_MAX];
         struct ppn_writer writer = ppn_writer(bytes, sizeof(bytes));
         /* One that does not encode is in no list either, so it changes no digest. */
-        if (wire_vm_info_encode(&vms[i], &writer) == PPN_OK)
+        if (pack_vm(&vms[i], &writer) == PPN_OK)
             digest = ppn_hash64((struct ppn_hash_key){digest, i + 1}, ppn_written(&writer));
     }
     return count > 0 && digest == 0 ? 1 : digest;

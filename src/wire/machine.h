@@ -6,7 +6,6 @@
 
 #include "base/machine.h"
 #include "base/slice.h"
-#include "wire/reader.h"
 
 enum {
     WIRE_DEMAND_MAX = 3072,
@@ -22,14 +21,6 @@ enum ppn_error wire_spec_encode(const struct ppn_machine_spec *spec,
 /* spec->user_data points into `bytes` (borrowed; NULL when there is none): copy it before the bytes
  * go away. Everything else is copied. SSH keys must be one line of printable ASCII. */
 enum ppn_error wire_spec_decode(struct ppn_slice bytes, struct ppn_machine_spec *spec) PPN_CHECK;
-
-enum ppn_error wire_demand_encode(const struct ppn_demand *demand,
-                                  struct ppn_writer *writer) PPN_CHECK;
-enum ppn_error wire_demand_decode(struct ppn_slice bytes, struct ppn_demand *demand) PPN_CHECK;
-
-enum ppn_error wire_vm_info_encode(const struct ppn_vm_info *vm,
-                                   struct ppn_writer *writer) PPN_CHECK;
-enum ppn_error wire_vm_info_decode(struct ppn_slice bytes, struct ppn_vm_info *vm) PPN_CHECK;
 
 /* All VMs of one node under the digest that its load announces: [1, digest, [vm...]]. A full list
  * fits one peer frame and one stored value. `digest` is whatever the node publishes as vm_digest.

@@ -23,10 +23,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct ppn_slice input = ppn_slice(data, size);
     FUZZ_ROUND_TRIP(struct ppn_machine_spec, wire_spec_decode, wire_spec_encode, WIRE_SPEC_MAX,
                     input);
-    FUZZ_ROUND_TRIP(struct ppn_demand, wire_demand_decode, wire_demand_encode, WIRE_DEMAND_MAX,
-                    input);
-    FUZZ_ROUND_TRIP(struct ppn_vm_info, wire_vm_info_decode, wire_vm_info_encode, WIRE_VM_INFO_MAX,
-                    input);
     FUZZ_ROUND_TRIP(struct list, decode_list, encode_list, WIRE_VM_LIST_MAX, input);
     return 0;
 }

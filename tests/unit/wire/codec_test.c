@@ -251,12 +251,15 @@ Test(wire_machine, digest_follows_every_visible_change)
 
 Test(wire_machine, unprintable_reasons_are_made_printable)
 {
-    uint8_t bytes[WIRE_VM_INFO_MAX];
+    uint8_t bytes[2 * WIRE_VM_INFO_MAX];
     struct ppn_writer writer = ppn_writer(bytes, sizeof(bytes));
     struct ppn_vm_info vm = sample_vm(false), back;
+    uint64_t digest;
+    uint32_t count;
     memcpy(vm.reason, "a\x1b[31m", 7);
-    cr_assert(wire_vm_info_encode(&vm, &writer) == PPN_OK);
-    cr_assert(wire_vm_info_decode(ppn_written(&writer), &back) == PPN_OK);
+    cr_assert(wire_vm_list_encode(5, &vm, 1, &writer) == PPN_OK);
+    cr_assert(wire_vm_list_decode(ppn_written(&writer), &digest, &back, 1, &count) == PPN_OK);
+    cr_assert(digest == 5 && count == 1);
     cr_assert_str_eq(back.reason, "a?[31m");
 }
 
