@@ -49,7 +49,7 @@ struct api_run {
 
 struct api_stop {
     struct api_vm_ref vm;
-    uint32_t grace_seconds; /* 0: the default; after it the guest is still not killed */
+    uint32_t grace_seconds; /* 0: the default; after it the guest is ended */
 };
 
 struct api_logs {

@@ -6,7 +6,7 @@
 #include "cli/cli.h"
 #include "cli/cli_print.h"
 
-enum { TARGET_MAX = 512, OPTION_GRACE = CLI_LONG, OPTION_RAW };
+enum { TARGET_MAX = 512, OPTION_GRACE = CLI_LONG, OPTION_RAW, OPTION_YES };
 
 static const struct option plain_options[] = {CLI_COMMON_OPTIONS};
 
@@ -127,9 +127,45 @@ int cmd_start(struct cli *cli, int argc, char **argv)
     return simple_verb(cli, argc, argv, &(struct verb){API_POST, "/start", "starting"});
 }
 
+/* Its disk goes with it: on a terminal, a VM that is not stopped is asked for. */
+static bool confirmed(const json_t *vms, const char *name)
+{
+    size_t index;
+    json_t *vm;
+    char answer[16] = "";
+    json_array_foreach(vms, index, vm)
+    {
+        const char *state = cli_text(vm, "state");
+        bool meant =
+            strcmp(cli_text(vm, "name"), name) == 0 || strcmp(cli_text(vm, "id"), name) == 0;
+        if (!meant || strcmp(state, "stopped") == 0 || strcmp(state, "failed") == 0)
+            continue;
+        (void)fprintf(stderr, "%s is %s on %s. End it and remove its disk? [y/N] ", name,
+                      shown_state(vm), cli_text(vm, "node"));
+        return fgets(answer, sizeof(answer), stdin) != NULL &&
+               (answer[0] == 'y' || answer[0] == 'Y');
+    }
+    return true;
+}
+
 int cmd_rm(struct cli *cli, int argc, char **argv)
 {
-    return simple_verb(cli, argc, argv, &(struct verb){API_DELETE, "", "removed"});
+    static const struct verb verb = {API_DELETE, "", "removed"};
+    static const struct option options[] = {{"yes", no_argument, NULL, OPTION_YES},
+                                            CLI_COMMON_OPTIONS};
+    bool yes = isatty(STDIN_FILENO) != 1 || cli->json;
+    int letter, code = CLI_OK;
+    while ((letter = cli_getopt(cli, argc, argv, "h", options)) != -1)
+        yes = yes || letter == OPTION_YES;
+    if (!cli_arguments(cli, argc, 1, INT16_MAX))
+        return cli->exit;
+    json_t *answer = yes ? NULL : cli_call(cli, API_GET, "/v1/vms", NULL, NULL, &code);
+    for (int i = optind; i < argc && answer != NULL && code == CLI_OK; i++) {
+        if (!confirmed(json_object_get(answer, "vms"), argv[i]))
+            code = CLI_REFUSED;
+    }
+    json_decref(answer);
+    return code == CLI_OK ? each(cli, argc, argv, &verb, NULL) : code;
 }
 
 /* ---- logs ---- */
