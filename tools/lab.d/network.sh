@@ -26,14 +26,73 @@ network_attach() {
     [ -z "$gateway" ] || ip -n "$own" route add default via "$gateway"
 }
 
+# network_router ROUTER KIND: a home router between a segment of its own, ROUTER-lan with
+# 192.168.R.0/24, and the public one, where it is 10.99.1.R. What comes unasked from outside is
+# dropped without a word. KIND says how it maps the source ports of what goes out:
+#   preserving  the same port outside as inside, for every destination: can be punched through
+#   random      another random port for each destination ("symmetric"): cannot
+#   double      behind a second router of the provider's, which maps at random
+#   no-udp      preserving, but lets no UDP out: a strict office
+network_router() {
+    local router=$1 kind=$2 number=${1#r} outside=lan address=10.99.1.${1#r}/16 gateway=""
+    if [ "$kind" = double ]; then
+        network_router_make "${router}x" lan "$address" "" "100.64.$number.1/24" random || return 1
+        outside=${router}x-lan address=100.64.$number.2/24 gateway=100.64.$number.1 kind=preserving
+    fi
+    network_router_make "$router" "$outside" "$address" "$gateway" "192.168.$number.1/24" "$kind"
+}
+
+network_router_make() { # ROUTER OUTSIDE-SEGMENT ADDRESS GATEWAY INSIDE-ADDRESS KIND
+    local router=$1 outside=$2 address=$3 gateway=$4 inside=$5 kind=$6 switch own ports="" udp=""
+    switch=$(namespace switch) own=$(namespace "$router")
+    [ "$kind" != random ] || ports=fully-random
+    [ "$kind" != no-udp ] || udp="meta l4proto udp drop"
+    ip -n "$switch" link add "$router-lan" type bridge mcast_snooping 0 &&
+        ip -n "$switch" link set "$router-lan" up &&
+        ip netns add "$own" && ip -n "$own" link set lo up &&
+        ip -n "$switch" link add "$router-out" type veth peer name out netns "$own" &&
+        ip -n "$switch" link set "$router-out" master "$outside" up &&
+        ip -n "$switch" link add "$router-in" type veth peer name in netns "$own" &&
+        ip -n "$switch" link set "$router-in" master "$router-lan" up &&
+        ip -n "$own" addr add "$address" dev out && ip -n "$own" link set out up &&
+        ip -n "$own" addr add "$inside" dev in && ip -n "$own" link set in up || return 1
+    [ -z "$gateway" ] || ip -n "$own" route add default via "$gateway" || return 1
+    ip netns exec "$own" sysctl -qw net.ipv4.ip_forward=1 || return 1
+    ip netns exec "$own" nft -f - <<RULES
+table ip router {
+    chain input {
+        type filter hook input priority 0; policy accept;
+        iifname "out" ct state new drop
+    }
+    chain forward {
+        type filter hook forward priority 0; policy accept;
+        iifname "out" ct state new drop
+        $udp
+    }
+    chain outside {
+        type nat hook postrouting priority 100;
+        oifname "out" masquerade $ports
+    }
+}
+RULES
+}
+
 network_remove() {
     local own
     for own in $(ip netns list 2>/dev/null | cut -d' ' -f1); do
-        case $own in
-        "ppn-$name-switch") ip netns del "$own" ;;
-        "ppn-$name-n"*) [[ ${own#"ppn-$name-"} =~ ^n[0-9]+$ ]] && ip netns del "$own" ;;
-        esac
+        [[ $own == "ppn-$name-"* ]] && [[ ${own#"ppn-$name-"} =~ ^(switch|n[0-9]+|r[0-9]+x?)$ ]] &&
+            ip netns del "$own"
     done
+    return 0
+}
+
+# The address under which others see a node: its own, or its router's.
+outside_address() {
+    if [ -s "$lab/nodes/$1/router" ]; then
+        echo "10.99.1.$(sed 's/^r//' "$lab/nodes/$1/router")"
+    else
+        cat "$lab/nodes/$1/address"
+    fi
 }
 
 # The faults are lines in $lab/faults ("cut A B", "isolate A", "loss A PERCENT"); the rules are made
@@ -50,7 +109,9 @@ network_apply() {
             case $kind in
             cut)
                 echo "  iifname \"$a\" oifname \"$b\" counter drop"
-                echo "  iifname \"$b\" oifname \"$a\" counter drop" ;;
+                echo "  iifname \"$b\" oifname \"$a\" counter drop"
+                cut_behind "$a" "$b"
+                cut_behind "$b" "$a" ;;
             isolate)
                 echo "  iifname \"$a\" counter drop"
                 echo "  oifname \"$a\" counter drop" ;;
@@ -65,6 +126,16 @@ network_apply() {
     } >"$lab/faults.nft"
     ip netns exec "$(namespace switch)" nft -f "$lab/faults.nft" ||
         die "nft refused the rules in $lab/faults.nft; is nf_tables with the bridge family there?"
+}
+
+# A node behind a router shows others the router's address: on the node's own cable, what goes to and
+# comes from the other one is lost, and with it whatever shares the other one's router.
+cut_behind() { # NODE OTHER
+    local other
+    [ -s "$lab/nodes/$1/router" ] || [ -s "$lab/nodes/$2/router" ] || return 0
+    other=$(outside_address "$2")
+    echo "  iifname \"$1\" ip daddr $other counter drop"
+    echo "  oifname \"$1\" ip saddr $other counter drop"
 }
 
 network_cut() {

@@ -33,18 +33,20 @@ ppn_of() {
 
 # node_launch NODE [MORE ARGUMENTS]: the daemon in the background, its pid remembered.
 node_launch() {
-    local node=$1 directory=$lab/nodes/$1 interface=ppn0 mesh environment=()
+    local node=$1 directory=$lab/nodes/$1 interface=ppn0 mesh environment=() advertise=()
     shift
     ! alive "$directory/pid" >/dev/null || die "$node runs already"
     mesh=$(cat "$lab/mesh")
     [ "$mesh" != plain ] || interface=eth0
     [ ! -s "$directory/environment" ] || mapfile -t environment <"$directory/environment"
+    # Behind a router a node has no address to advertise.
+    [ -s "$directory/router" ] || advertise=(--advertise "$(cat "$directory/address")")
     (
         trap - INT EXIT
         inside "$node" setsid env ${environment[@]+"${environment[@]}"} "$lab/bin/ppn-node" \
             --name "$node" --state-dir "$directory/state" --socket "$directory/state/ppn.sock" \
             --interface "$interface" --mesh "$mesh" \
-            --advertise "$(cat "$directory/address")" "$@"
+            ${advertise[@]+"${advertise[@]}"} "$@"
     ) </dev/null >>"$directory/log" 2>&1 &
     remember $! "$directory/pid"
     disown $!
@@ -143,8 +145,8 @@ node_logs() {
 }
 
 lab_status() {
-    local node pid daemon
-    printf '%-6s %-16s %-10s %s\n' NODE ADDRESS DAEMON LOG
+    local node pid daemon address
+    printf '%-6s %-18s %-14s %s\n' NODE ADDRESS DAEMON LOG
     for node in $(nodes); do
         if pid=$(alive "$lab/nodes/$node/pid"); then
             daemon=$pid
@@ -152,7 +154,9 @@ lab_status() {
         else
             daemon=-
         fi
-        printf '%-6s %-16s %-10s %s\n' "$node" "$(cat "$lab/nodes/$node/address")" "$daemon" \
+        address=$(cat "$lab/nodes/$node/address")
+        [ ! -s "$lab/nodes/$node/router" ] || address+=" $(cat "$lab/nodes/$node/router")"
+        printf '%-6s %-18s %-14s %s\n' "$node" "$address" "$daemon" \
             "$lab/nodes/$node/log"
     done
     [ ! -s "$lab/faults" ] || { echo "faults:"; sed 's/^/  /' "$lab/faults"; }

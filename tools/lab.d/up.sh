@@ -2,9 +2,10 @@
 
 lab_up() {
     local count="" mesh=auto bin="" daemons=1 admit=1 limit=60 kvm=() variables=()
+    local behind=()
     while [ $# -gt 0 ]; do
         case $1 in
-        --nodes | --mesh | --bin | --timeout | --kvm | --env)
+        --nodes | --mesh | --bin | --timeout | --kvm | --env | --behind)
             [ $# -ge 2 ] || usage
             case $1 in
             --nodes) count=$2 ;;
@@ -12,6 +13,7 @@ lab_up() {
             --bin) bin=$2 ;;
             --timeout) limit=$2 ;;
             --kvm) kvm+=("$2") ;;
+            --behind) behind+=("$2") ;;
             --env) variables+=("$2") ;;
             esac
             shift 2 ;;
@@ -61,11 +63,33 @@ lab_make() { # COUNT MESH
         node=n$i
         mkdir -p "$lab/nodes/$node/state" "$lab/nodes/$node/wireguard"
         chmod 0700 "$lab/nodes/$node/state"
-        echo "10.99.0.$i" >"$lab/nodes/$node/address"
         : >"$lab/nodes/$node/log"
-        network_attach "$node" lan "10.99.0.$i/24" || die "cannot attach $node to the segment"
+        attach_node "$node" "$i" || die "cannot attach $node to the network"
     done
     network_apply
+}
+
+# To the public segment, or behind the router that --behind names, which is made when first named.
+attach_node() { # NODE NUMBER
+    local choice router="" kind=preserving
+    for choice in ${behind[@]+"${behind[@]}"}; do
+        [ "${choice%%=*}" != "$1" ] || router=${choice#*=}
+    done
+    if [ -z "$router" ]; then
+        echo "10.99.0.$2" >"$lab/nodes/$1/address"
+        network_attach "$1" lan "10.99.0.$2/16"
+        return
+    fi
+    [[ $router =~ ^r([1-9][0-9]?)(:(preserving|random|double|no-udp))?$ ]] ||
+        die "--behind is nK=rR or nK=rR:preserving|random|double|no-udp, R from 1 to 99"
+    [ "$1" != n1 ] && [ "$mesh" != plain ] ||
+        die "--behind is for nodes other than n1, with a real mesh"
+    [[ $router != *:* ]] || kind=${router#*:}
+    router=${router%%:*}
+    ip netns list | grep -q "^ppn-$name-$router\b" || network_router "$router" "$kind" || return 1
+    echo "$router" >"$lab/nodes/$1/router"
+    echo "192.168.${router#r}.$((1 + $2))" >"$lab/nodes/$1/address"
+    network_attach "$1" "$router-lan" "192.168.${router#r}.$((1 + $2))/24" "192.168.${router#r}.1"
 }
 
 # Puts the daemon and the tool on one PATH directory, wherever the build left them.
