@@ -177,8 +177,10 @@ enum ppn_error os_udp_open(struct os_loop *loop, const struct os_udp_config *con
     setsockopt(udp->fd, IPPROTO_IP, IP_RECVERR, &on, sizeof on);
     if (udp->family == AF_INET6)
         setsockopt(udp->fd, IPPROTO_IPV6, IPV6_RECVERR, &on, sizeof on);
-    if (config->receive_buffer_bytes > 0)
-        setsockopt(udp->fd, SOL_SOCKET, SO_RCVBUF, &config->receive_buffer_bytes, sizeof(int));
+    /* Root may go over the system's limit; the kernel's default holds under 100 full datagrams. */
+    const int *size = &config->receive_buffer_bytes;
+    if (*size > 0 && setsockopt(udp->fd, SOL_SOCKET, SO_RCVBUFFORCE, size, sizeof *size) != 0)
+        setsockopt(udp->fd, SOL_SOCKET, SO_RCVBUF, size, sizeof *size);
     error = os_socket_local(udp->fd, &udp->local);
     PPN_ASSERT(error == PPN_OK);
     udp->loop = loop;

@@ -111,7 +111,7 @@ void store_view_delete(struct store *store, enum store_table table, struct ppn_s
 /* Reads see what was committed (durable) or has been written (view), from the loop's thread only.
  * The slices live until the callback returns. */
 typedef void store_value_fn(void *context, struct ppn_slice value);
-/* NOT_FOUND, CORRUPT, BUSY (nested too deep), IO. */
+/* NOT_FOUND, CORRUPT, VERSION (a newer daemon wrote it), BUSY (nested too deep), IO. */
 enum ppn_error store_get(struct store *store, enum store_table table, struct ppn_slice key,
                          store_value_fn *fn, void *context) PPN_CHECK;
 /* Into the caller's buffer; TOO_BIG when it does not fit, *size then says what it takes. */
@@ -119,7 +119,8 @@ enum ppn_error store_get_copy(struct store *store, enum store_table table, struc
                               void *buffer, size_t capacity, size_t *size) PPN_CHECK;
 
 /* Every key that starts with prefix, in the order of memcmp; return false to stop. A damaged value
- * comes as error CORRUPT with an empty slice: the rest is still shown. */
+ * comes as error CORRUPT (one of a newer daemon as VERSION) with an empty slice: the rest is still
+ * shown. */
 typedef bool store_scan_fn(void *context, struct ppn_slice key, struct ppn_slice value,
                            enum ppn_error error);
 enum ppn_error store_scan(struct store *store, enum store_table table, struct ppn_slice prefix,

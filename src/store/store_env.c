@@ -71,42 +71,6 @@ static int open_tables(struct store_env *env)
     return code;
 }
 
-/* Visits every page of a table by reading all of it. LMDB numbers its free list 0 and its table of
- * tables 1. */
-static int visit(MDB_txn *txn, MDB_dbi table)
-{
-    MDB_cursor *cursor;
-    MDB_val key, value;
-    int code = mdb_cursor_open(txn, table, &cursor);
-    if (code != MDB_SUCCESS)
-        return code;
-    while ((code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == MDB_SUCCESS)
-        continue;
-    mdb_cursor_close(cursor);
-    return code == MDB_NOTFOUND ? MDB_SUCCESS : code;
-}
-
-static int visit_all(struct store_env *env)
-{
-    MDB_txn *txn;
-    int code = mdb_txn_begin(env->env, NULL, MDB_RDONLY, &txn);
-    if (code != MDB_SUCCESS)
-        return code;
-    for (MDB_dbi internal = 0; internal < 2 && code == MDB_SUCCESS; internal++)
-        code = visit(txn, internal);
-    for (int table = 0; table < STORE_TABLE_COUNT && code == MDB_SUCCESS; table++)
-        if (store_table_durable((enum store_table)table) == env->durable) {
-            MDB_dbi handle;
-            code = mdb_dbi_open(txn, store_table_name((enum store_table)table), 0, &handle);
-            if (code == MDB_SUCCESS)
-                code = visit(txn, handle);
-            else if (code == MDB_NOTFOUND)
-                code = MDB_SUCCESS;
-        }
-    mdb_txn_abort(txn);
-    return code;
-}
-
 static enum ppn_error open_failure(const char *path, int code, struct ppn_failure *failure)
 {
     enum ppn_error error = from_lmdb(code);
@@ -121,14 +85,13 @@ enum ppn_error store_env_open(struct store_env *env, const char *directory, bool
                               uint64_t max_bytes, struct ppn_failure *failure)
 {
     char path[OS_PATH_MAX];
-    bool doubtful;
     int dead;
     *env = (struct store_env){.durable = durable};
     enum ppn_error error = os_directory_make(directory, 0700, failure);
     if (error == PPN_OK)
         error = os_path_join(path, sizeof path, directory, "data.mdb");
     if (error == PPN_OK)
-        error = store_check_file(path, &doubtful, failure);
+        error = store_check(directory, durable, max_bytes, failure);
     if (error != PPN_OK)
         return error;
     int code = mdb_env_create(&env->env);
@@ -143,8 +106,6 @@ enum ppn_error store_env_open(struct store_env *env, const char *directory, bool
         code = mdb_env_open(env->env, directory, MDB_NOTLS | MDB_NORDAHEAD, 0600);
     if (code == MDB_SUCCESS)
         code = mdb_reader_check(env->env, &dead); /* slots of a killed predecessor */
-    if (code == MDB_SUCCESS && doubtful)
-        code = visit_all(env);
     if (code == MDB_SUCCESS)
         code = open_tables(env);
     if (code == MDB_SUCCESS)
