@@ -61,7 +61,7 @@ static bool asked(const struct people *people, uint32_t r)
 static bool beyond_a_cut(const struct world *world, const struct people *people, uint32_t r,
                          uint32_t node)
 {
-    for (uint32_t i = 0; i < WORLD_NODES_MAX; i++)
+    for (uint32_t i = 0; people->cuts && i < WORLD_NODES_MAX; i++)
         if (people->asked_ms[r][i] && !world_heard(world, node, i, people->asked_ms[r][i]))
             return true;
     return false;
@@ -142,9 +142,10 @@ static bool live(uint64_t seed, FILE *trace, uint64_t *hash)
     uint32_t moves = 4 + up_to(&random, MOVES_MAX - 4);
     int fate = (int)up_to(&random, 9), dead = fate == 0 ? (int)up_to(&random, nodes - 1) : -1;
     bool quick = up_to(&random, 1);
+    uint32_t revocation = up_to(&random, moves - 1);
     /* A revoked origin takes the knowledge of its target with it, and who was cut from that target
      * all the time would not ask it. */
-    people.cuts = fate != 1;
+    people.cuts = fate != 1 && up_to(&random, 1);
 
     world_trace(world, trace);
     for (uint32_t i = 0; i < nodes; i++)
@@ -156,13 +157,15 @@ static bool live(uint64_t seed, FILE *trace, uint64_t *hash)
         uint32_t pause = up_to(&random, quick ? 60 : TROUBLE_MS / MOVES_MAX);
         (void)world_run(world, world_now_ms(world) + pause);
         move(world, &random, nodes, &people);
+        if (fate == 1 && i == revocation) {
+            dead = (int)up_to(&random, nodes - 1);
+            world_revoke(world, (uint32_t)dead);
+            for (uint32_t again = 0; again < WORLD_REQUESTS_MAX; again++)
+                ask(world, &random, nodes, &people);
+        }
     }
-    if (dead >= 0)
+    if (fate == 0)
         world_kill(world, (uint32_t)dead);
-    if (fate == 1) {
-        dead = (int)up_to(&random, nodes - 1);
-        world_revoke(world, (uint32_t)dead);
-    }
     heal(world, nodes, dead);
     if (world_run(world, world_now_ms(world) + HEALED_MS))
         (void)world_check_end(world);
