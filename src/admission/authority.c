@@ -163,6 +163,18 @@ static void find_forks(const struct admission *log, struct admission_authority *
     }
 }
 
+/* Roots that a recovery named which did not win had their power from nobody. */
+static void taint_losers(const struct admission *log, struct admission_authority *a)
+{
+    for (uint32_t i = 0; i < a->controls; i++) {
+        const struct admission_control *control = &log->control[i];
+        bool recovery = log->items[control->index].kind == ADMISSION_RECOVER;
+        for (uint32_t k = 0; recovery && in_past(a, i) && !stands(a, i) && k < control->root_count;
+             k++)
+            a->tainted[admin_of(log, control->roots[k])] = true;
+    }
+}
+
 /* Which removals stand; and what they cut of grants. */
 static void judge_removals(const struct admission *log, struct admission_authority *a)
 {
@@ -171,6 +183,7 @@ static void judge_removals(const struct admission *log, struct admission_authori
         a->tainted[i] =
             a->dropped_by[i] != 0 || a->cut_all[i] != UINT64_MAX || a->fork_seq[i] != UINT64_MAX;
     }
+    taint_losers(log, a);
     for (uint32_t i = 0; i < a->controls; i++) {
         const struct admission_control *control = &log->control[i];
         const struct admission_item *item = &log->items[control->index];
@@ -326,8 +339,7 @@ static void find_powers(const struct admission *log, struct admission_authority 
         bool forked = a->fork_seq[i] != UINT64_MAX && ADMISSION_RULE(log, EQUIVOCATION);
         bool gone =
             ADMISSION_RULE(log, REMOVED_FOR_GOOD) && admission_removed(log, a, log->admins[i]);
-        bool dropped = a->dropped_by[i] != 0 && !is_root_of(&log->control[ruling], log->admins[i]);
-        if (forked || gone || dropped)
+        if (forked || gone || a->dropped_by[i] != 0)
             a->powers[i] = 0;
     }
 }

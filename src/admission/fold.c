@@ -170,23 +170,29 @@ static bool redeemed_already(const struct admission *log, uint32_t index, uint32
     return false;
 }
 
-static void judge_invite_use(struct admission *log, uint32_t index)
+static bool invite_stands(struct admission *log, uint32_t index)
+{
+    uint32_t invite = facts_of(log, index)->invite;
+    uint32_t closed = revocation(log, log->items[invite].subject, index, false);
+    if (log->items[invite].why == ADMISSION_VOID_NOT && closed == 0)
+        return true;
+    set_void(log, index, ADMISSION_VOID_INVITE, closed != 0 ? closed : invite + 1);
+    return false;
+}
+
+static bool use_invite(struct admission *log, uint32_t index)
 {
     uint32_t invite = facts_of(log, index)->invite;
     struct admission_facts *state = facts_of(log, invite);
-    uint32_t closed = revocation(log, log->items[invite].subject, index, false);
-    if (log->items[invite].why != ADMISSION_VOID_NOT) {
-        set_void(log, index, ADMISSION_VOID_INVITE, invite + 1);
-    } else if (closed != 0) {
-        set_void(log, index, ADMISSION_VOID_INVITE, closed);
-    } else if (redeemed_already(log, index, invite)) {
-        return;
-    } else if (state->used >= state->uses && ADMISSION_RULE(log, USES)) {
+    if (redeemed_already(log, index, invite))
+        return true;
+    if (state->used >= state->uses && ADMISSION_RULE(log, USES)) {
         set_void(log, index, ADMISSION_VOID_USED_UP, state->last);
-    } else {
-        state->used++;
-        state->last = index + 1;
+        return false;
     }
+    state->used++;
+    state->last = index + 1;
+    return true;
 }
 
 /* A DENY beats an admission that did not know it; and one by invite even if it did: the token's
@@ -231,8 +237,8 @@ static void take_admission(struct admission *log, uint32_t index)
     struct admission_person *node = &log->persons[item->subject];
     if (item->kind == ADMISSION_REDEEM) {
         judge_by_node(log, index);
-        if (item->why == ADMISSION_VOID_NOT)
-            judge_invite_use(log, index);
+        if (item->why == ADMISSION_VOID_NOT && !invite_stands(log, index))
+            return;
     }
     if (item->why != ADMISSION_VOID_NOT)
         return;
@@ -241,7 +247,7 @@ static void take_admission(struct admission *log, uint32_t index)
         set_void(log, index, ADMISSION_VOID_DENIED, denied);
         return;
     }
-    if (!claims_free(log, index))
+    if (!claims_free(log, index) || (item->kind == ADMISSION_REDEEM && !use_invite(log, index)))
         return;
     admission_claim(log, index);
     if (node->revoked && ADMISSION_RULE(log, REMOVED_FOR_GOOD)) {

@@ -14,7 +14,6 @@ enum admission_rule {
     ADMISSION_RULE_REMOVAL_NEEDS_PAST_ONLY, /* a removed author's concurrent removals stand */
     ADMISSION_RULE_GRANT_DIES,              /* a removed author's unseen grants are void */
     ADMISSION_RULE_ANCESTORS_SPARED,        /* ... but those the remover had seen are not */
-    ADMISSION_RULE_PAIRWISE,                /* an unrelated concurrent entry voids nothing */
     ADMISSION_RULE_LIVE_CHAIN,              /* a grant needs its granter's grant to be live */
     ADMISSION_RULE_EQUIVOCATION,            /* a forked author is out, grants from there void */
     ADMISSION_RULE_FORK_POINT,              /* ... but not those before the fork */

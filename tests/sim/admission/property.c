@@ -23,7 +23,7 @@ static const char *const rule_names[ADMISSION_RULE_COUNT] = {"none",
                                                              "removal-needs-past-only",
                                                              "grant-dies",
                                                              "ancestors-spared",
-                                                             "pairwise",
+
                                                              "live-chain",
                                                              "equivocation",
                                                              "fork-point",

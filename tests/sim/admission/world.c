@@ -280,7 +280,7 @@ static bool fill(struct world *w, uint64_t view, int author, struct admission_en
         fill_recover(w, view, e);
         return true;
     }
-    if (dice < 30) {
+    if (dice < 30 || (w->quarrel == 0 && dice < 50)) {
         fill_admit(w, e);
     } else if (dice < 37) {
         e->kind = ADMISSION_DENY;
@@ -292,7 +292,7 @@ static bool fill(struct world *w, uint64_t view, int author, struct admission_en
         fill_invite(w, e);
     } else if (dice < 72) {
         fill_admin_add(w, e);
-    } else if (dice < 84) {
+    } else if (dice < 80 + 2 * w->quarrel) {
         fill_admin_remove(w, author, e);
     } else if (dice < 88) {
         fill_policy(w, e);
@@ -309,7 +309,7 @@ static bool fill(struct world *w, uint64_t view, int author, struct admission_en
 /* Rarely, a header that no rule allows. */
 static void spoil(struct world *w, struct admission_entry *e)
 {
-    switch (below(w, 40)) {
+    switch (below(w, 60)) {
     case 0:
         e->seal++;
         return;
@@ -411,7 +411,10 @@ static void step(struct world *w)
         w->seen[group] |= w->seen[below(w, WORLD_GROUPS)];
     uint64_t view = w->seen[group];
     int author = pick_author(w, view);
-    if (chance(w, 12))
+    int own = chain_end(w, UINT64_MAX, author);
+    if (own >= 0) /* whoever is honest knows what it said itself */
+        view |= closure(w, (uint32_t)own);
+    if (chance(w, w->byzantine))
         view = pretended_view(w, view, author);
     struct admission_entry e = {.version = ADMISSION_VERSION};
     struct world_offer *offer = &w->offers[w->offer_count];
@@ -435,6 +438,8 @@ void world_make(struct world *w, uint64_t seed)
     w->model.crypto = world_crypto();
     ppn_random_init(&w->random, seed);
     make_keys(w);
+    w->byzantine = below(w, 4) * 4;
+    w->quarrel = below(w, 3);
     w->now_unix_ms = WORLD_START_MS + below(w, 9000);
     found(w);
     uint32_t steps = 8 + below(w, 70);

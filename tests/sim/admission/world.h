@@ -27,6 +27,8 @@ struct world {
     uint32_t offer_count;
     uint64_t seen[WORLD_GROUPS]; /* accepted entries by number in the model */
     int64_t now_unix_ms;
+    uint32_t byzantine; /* percent of entries whose author pretends */
+    uint32_t quarrel;   /* 0: peaceful */
 };
 
 /* Fast and worthless: equal inputs give equal outputs, that is all the rules need. */
