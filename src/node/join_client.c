@@ -167,6 +167,22 @@ static void show_identities(struct node_join_client *client, const struct ppn_no
     ppn_log(PPN_LOG_INFO, "join-network", "words=\"%s\" seed=%s", network, their);
 }
 
+/* For a start that finds nobody where they were: kept durably, newest first. */
+static void remember_seed(struct node *node, const struct ppn_endpoint *seed)
+{
+    struct wire_settings *settings = &node->settings;
+    for (uint32_t i = 0; i < settings->seed_count; i++) {
+        if (os_endpoint_equal(&settings->seeds[i], seed))
+            return;
+    }
+    if (settings->seed_count < PPN_SEEDS_MAX)
+        settings->seed_count++;
+    memmove(&settings->seeds[1], &settings->seeds[0],
+            (settings->seed_count - 1) * sizeof(settings->seeds[0]));
+    settings->seeds[0] = *seed;
+    node_settings_save(node);
+}
+
 static void on_ready(struct node_join_client *client, const struct wire_channel_event *event)
 {
     struct node *node = client->node;
@@ -181,6 +197,7 @@ static void on_ready(struct node_join_client *client, const struct wire_channel_
     }
     client->ready = true;
     client->server = event->peer;
+    remember_seed(node, &client->to);
     node_learn_path(node, &event->peer, &client->to, 1);
     show_identities(client, &event->peer);
     if (!send_request(client))

@@ -28,6 +28,7 @@
 
 enum {
     WORKER_THREADS = 2,
+    REJOIN_FIRST_S = 4,
     REJOIN_AFTER_S = 20 /* a member that sees nobody asks a seed what it missed */
 };
 
@@ -251,7 +252,22 @@ void node_become_member(struct node *node)
         return;
     }
     os_timer_init(&node->leave_timer, node->loop, look_around, node);
-    os_timer_after(&node->leave_timer, ppn_seconds(REJOIN_AFTER_S));
+    os_timer_after(&node->leave_timer, ppn_seconds(REJOIN_FIRST_S));
+}
+
+/* What members said of their endpoints before this start. */
+static void hint_restored(struct node *node)
+{
+    struct node_member member;
+    struct gossip_member seen;
+    struct ppn_profile profile;
+    uint32_t cursor = 0;
+    while (node_member_next(node, &cursor, &member)) {
+        if (!ppn_node_id_equal(&member.id, &node->identity.id) &&
+            node_gossip_member(node, &member.id, &seen) == PPN_OK &&
+            node_member_profile(&seen, &profile))
+            node_mesh_candidates(node->mesh, &member.id, &profile);
+    }
 }
 
 /* The interface is there: its address can be used. */
@@ -275,6 +291,7 @@ void node_notify_mesh(struct node *node, const struct ppn_failure *failure)
         node_fatal(node, "start", why.text);
         return;
     }
+    hint_restored(node);
     node_self_publish(node->self);
     node_gossip_start(node->gossip);
     (void)snprintf(text, sizeof(text), "STATUS=member of %s as %s", node->network_name, node->name);

@@ -13,7 +13,7 @@
 #include "store/store_writer.h"
 
 enum {
-    VIEW_DELAY_MS = 5000,       /* how old the view on the disk may be */
+    VIEW_DELAY_MS = 1000,       /* how old the view on the disk may be */
     VIEW_FLUSH_SIZE = 64 * 1024 /* written sooner when this much waits */
 };
 #define DURABLE_MAX_BYTES (UINT64_C(1) << 30)
