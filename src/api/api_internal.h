@@ -119,6 +119,7 @@ struct api_request {
     bool was_full;    /* `writable` is owed once there is room */
     bool body_paused; /* the watch took less than offered */
     struct api_answer answer;
+    size_t queue_max; /* the route's, or API_RELAY_QUEUE_MAX */
     struct api_queue queue;
     struct api_watch watch;
     bool orphan;          /* released while owed: its answer goes nowhere */

@@ -274,7 +274,7 @@ void api_stream_begin(struct api_request *request, enum api_stream_kind kind)
 
 size_t api_stream_room(const struct api_request *request)
 {
-    size_t max = request->route->queue_max;
+    size_t max = request->queue_max;
     return request->queue.size < max ? max - request->queue.size : 0;
 }
 
@@ -290,7 +290,7 @@ enum ppn_error api_stream_bytes(struct api_request *request, struct ppn_slice by
     }
     if (!api_queue_add(&request->queue, bytes.data, bytes.size))
         return PPN_ERROR_NO_MEMORY;
-    if (request->queue.size > request->route->queue_max / 2)
+    if (request->queue.size > request->queue_max / 2)
         request->was_full = true;
     api_request_wake(request);
     return PPN_OK;
@@ -383,6 +383,8 @@ void api_relay_head(struct api_request *request, unsigned status, const char *co
         if (strcmp(content_type, types[i]) == 0)
             type = types[i];
     }
+    if (request->queue_max < API_RELAY_QUEUE_MAX)
+        request->queue_max = API_RELAY_QUEUE_MAX;
     api_request_answer_begin(request, API_ANSWER_STREAM,
                              status >= 200 && status <= 599 ? status : 502, type);
     if (!request->orphan)

@@ -137,6 +137,7 @@ static enum ppn_error check_question(struct api_request *request, struct ppn_fai
     request->route = api_route_find(question, request->argument, &request->query, failure);
     if (request->route == NULL)
         return failure->code;
+    request->queue_max = request->route->queue_max;
     if (!question->asker.local && request->route->scope == API_SCOPE_LOCAL)
         return ppn_fail(failure, PPN_ERROR_UNAUTHORIZED,
                         "this is only taken from the node's own socket; run the command there");
@@ -256,7 +257,7 @@ enum api_pull api_request_pull(struct api_request *request, uint8_t *bytes, size
 {
     PPN_ASSERT(capacity > 0);
     *size = api_queue_take(&request->queue, bytes, capacity);
-    if (request->was_full && request->queue.size <= request->route->queue_max / 2) {
+    if (request->was_full && request->queue.size <= request->queue_max / 2) {
         request->was_full = false;
         if (request->watch.writable != NULL)
             request->watch.writable(request->watch.context, request);

@@ -30,6 +30,8 @@ enum {
     API_BODY_MAX = 256 * 1024,         /* a body that is not streamed; keys and user data in JSON */
     API_REPLY_MAX = 64 * 1024 * 1024,  /* one reply: a list over PPN_MEMBERS_MAX nodes fits */
     API_STREAM_QUEUE_MAX = 256 * 1024, /* unsent bytes of a stream */
+    /* Likewise, another node's answer: it may be ahead of a slow asker by a whole serial log. */
+    API_RELAY_QUEUE_MAX = 8 * 1024 * 1024,
     API_EVENT_QUEUE_MAX = 48 * 1024 * 1024, /* likewise, events: the present state of everything */
     API_REQUESTS_MAX = 256                  /* at a time, over all transports */
 };
