@@ -23,7 +23,8 @@ struct vm_qmp {
     struct os_timer look;
     uint32_t looks_left;
     bool running, ready;
-    bool *closed; /* set by vm_qmp_close inside a callback */
+    bool reading; /* in on_read, which frees a client that was closed meanwhile */
+    bool closed;
     char uuid[PPN_UUID_TEXT];
     struct vm_qmp_message message;
 };
@@ -123,10 +124,9 @@ static void on_line(struct vm_qmp *qmp, struct ppn_slice line)
 static size_t on_read(void *context, struct ppn_slice bytes)
 {
     struct vm_qmp *qmp = context;
-    bool closed = false;
     size_t used = 0;
-    qmp->closed = &closed;
-    while (!closed && used < bytes.size) {
+    qmp->reading = true;
+    while (!qmp->closed && used < bytes.size) {
         const uint8_t *start = bytes.data + used;
         const uint8_t *end = memchr(start, '\n', bytes.size - used);
         if (!end)
@@ -134,9 +134,11 @@ static size_t on_read(void *context, struct ppn_slice bytes)
         used += (size_t)(end - start) + 1;
         on_line(qmp, ppn_slice(start, (size_t)(end - start)));
     }
-    if (closed)
+    qmp->reading = false;
+    if (qmp->closed) {
+        free(qmp);
         return used;
-    qmp->closed = NULL;
+    }
     /* A line that never ends is nothing that QEMU says. */
     if (bytes.size - used > VM_QMP_LINE_MAX)
         used = bytes.size;
@@ -184,11 +186,11 @@ void vm_qmp_close(struct vm_qmp *qmp)
 {
     if (!qmp)
         return;
-    if (qmp->closed)
-        *qmp->closed = true;
     os_timer_stop(&qmp->look);
     os_stream_close(qmp->stream);
-    free(qmp);
+    qmp->closed = true;
+    if (!qmp->reading)
+        free(qmp);
 }
 
 void vm_qmp_powerdown(struct vm_qmp *qmp)
