@@ -138,6 +138,32 @@ Test(route, every_route_is_found_by_its_own_pattern)
     }
 }
 
+/* docs/openapi.yaml names every route, and none that does not exist. */
+Test(route, the_api_file_is_complete)
+{
+    static char text[256 * 1024];
+    size_t count, operations = 0;
+    const struct api_route *routes = api_routes(&count);
+    FILE *file = fopen(PPN_OPENAPI, "re");
+    cr_assert_not_null(file);
+    text[fread(text, 1, sizeof(text) - 1, file)] = '\0';
+    (void)fclose(file);
+    for (const char *at = text; (at = strstr(at, "operationId:")) != NULL; at++)
+        operations++;
+    cr_expect_eq(operations, count);
+    for (size_t i = 0; i < count; i++) {
+        char path[128] = "\n  /v1/";
+        const char *pattern = routes[i].pattern;
+        const char *name = strncmp(pattern, "vms", 3) == 0      ? "{vm}"
+                           : strncmp(pattern, "images", 6) == 0 ? "{image}"
+                                                                : "{who}";
+        for (const char *c = pattern; *c != '\0'; c++)
+            strcat(path, *c == '*' ? name : (char[]){*c, '\0'});
+        strcat(path, ":\n");
+        cr_expect_not_null(strstr(text, path), "%s", path);
+    }
+}
+
 Test(route, refuses_odd_paths)
 {
     static const char *const odd[] = {

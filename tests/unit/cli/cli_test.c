@@ -246,6 +246,27 @@ Test(command, every_command_has_help)
     }
 }
 
+/* ppn(1) names every command and every long option of it. */
+Test(man, page_is_complete)
+{
+    static char text[128 * 1024];
+    FILE *file = fopen(PPN_MAN_PAGE, "re");
+    cr_assert_not_null(file);
+    text[fread(text, 1, sizeof(text) - 1, file)] = '\0';
+    (void)fclose(file);
+    for (const struct cli_command *command = cli_commands; command->name != NULL; command++) {
+        char words[64];
+        (void)snprintf(words, sizeof(words), "Ic %s", command->name);
+        cr_expect_not_null(strstr(text, words), "ppn.1 lacks %s", command->name);
+        for (const char *at = command->options; (at = strstr(at, "--")) != NULL;) {
+            size_t size = strcspn(at, " ,\n");
+            (void)snprintf(words, sizeof(words), "Fl %.*s", (int)size - 1, at + 1);
+            cr_expect_not_null(strstr(text, words), "ppn.1 lacks %s of %s", words, command->name);
+            at += size;
+        }
+    }
+}
+
 Test(command, json_of_nodes_and_vms_is_the_apis)
 {
     cr_assert_eq(PPN("nodes", "--json"), CLI_OK);
