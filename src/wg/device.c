@@ -335,10 +335,10 @@ static void link_shown(struct wg_device *device, const struct os_child_result *r
             start_daemon(device);
         else
             link_add(device);
-    } else if (mentions(result, "wireguard") && !userspace) {
+    } else if (mentions(result, " wireguard ") && !userspace) {
         device->backend = WG_BACKEND_KERNEL;
         set_key(device);
-    } else if (mentions(result, "tun ") && !ppn_due(device->phase_until, os_now(device->loop))) {
+    } else if (mentions(result, " tun ") && !ppn_due(device->phase_until, os_now(device->loop))) {
         device->phase = PHASE_LEFTOVER;
         os_timer_after(&device->timer, ppn_ms(LEFTOVER_POLL_MS));
     } else {

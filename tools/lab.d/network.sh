@@ -98,7 +98,7 @@ outside_address() {
 # The faults are lines in $lab/faults ("cut A B", "isolate A", "loss A PERCENT"); the rules are made
 # from all of them and replaced in one step.
 network_apply() {
-    local kind a b percent
+    local kind a b chance
     {
         echo "table bridge lab"
         echo "delete table bridge lab"
@@ -116,9 +116,10 @@ network_apply() {
                 echo "  iifname \"$a\" counter drop"
                 echo "  oifname \"$a\" counter drop" ;;
             loss)
-                percent=$b
-                echo "  iifname \"$a\" numgen random mod 100 < $percent counter drop"
-                echo "  oifname \"$a\" numgen random mod 100 < $percent counter drop" ;;
+                chance="numgen random mod 100 < $b"
+                [ "$b" != 100 ] || chance=""
+                echo "  iifname \"$a\" $chance counter drop"
+                echo "  oifname \"$a\" $chance counter drop" ;;
             esac
         done <"$lab/faults"
         echo " }"
