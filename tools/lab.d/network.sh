@@ -110,8 +110,7 @@ network_apply() {
             cut)
                 echo "  iifname \"$a\" oifname \"$b\" counter drop"
                 echo "  iifname \"$b\" oifname \"$a\" counter drop"
-                cut_behind "$a" "$b"
-                cut_behind "$b" "$a" ;;
+                cut_behind "$a" "$b" || cut_behind "$b" "$a" || true ;;
             isolate)
                 echo "  iifname \"$a\" counter drop"
                 echo "  oifname \"$a\" counter drop" ;;
@@ -129,11 +128,11 @@ network_apply() {
         die "nft refused the rules in $lab/faults.nft; is nf_tables with the bridge family there?"
 }
 
-# A node behind a router shows others the router's address: on the node's own cable, what goes to and
-# comes from the other one is lost, and with it whatever shares the other one's router.
+# A node behind a router is cut off on its own cable, where its packets still show which node they
+# are of. What the other one shares its router with is cut off too: it has the same address.
 cut_behind() { # NODE OTHER
     local other
-    [ -s "$lab/nodes/$1/router" ] || [ -s "$lab/nodes/$2/router" ] || return 0
+    [ -s "$lab/nodes/$1/router" ] || return 1
     other=$(outside_address "$2")
     echo "  iifname \"$1\" ip daddr $other counter drop"
     echo "  oifname \"$1\" ip saddr $other counter drop"
