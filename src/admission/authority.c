@@ -63,6 +63,14 @@ static uint32_t admin_of(const struct admission *log, uint32_t person)
     return log->persons[person].admin - 1;
 }
 
+/* The first recovery that drops a key decides what of it was seen. */
+static void drop(const struct admission *log, struct admission_authority *a, uint32_t person,
+                 uint32_t recovery)
+{
+    uint32_t *by = &a->dropped_by[admin_of(log, person)];
+    *by = *by != 0 ? *by : recovery + 1;
+}
+
 /* A recovery drops every root key that it does not name again: those of the genesis or recovery
  * before it, and those that root keys added without having seen it. */
 static void drop_roots(const struct admission *log, struct admission_authority *a,
@@ -78,11 +86,11 @@ static void drop_roots(const struct admission *log, struct admission_authority *
             continue;
         for (uint32_t k = 0; k < old->root_count; k++) {
             if (!is_root_of(now, old->roots[k]))
-                a->dropped_by[admin_of(log, old->roots[k])] = now->index + 1;
+                drop(log, a, old->roots[k], now->index);
         }
         if (item->kind == ADMISSION_ADMIN_ADD && (old->powers & ADMISSION_POWER_ROOT) != 0 &&
             !is_root_of(now, item->subject))
-            a->dropped_by[admin_of(log, item->subject)] = now->index + 1;
+            drop(log, a, item->subject, now->index);
     }
     for (uint32_t i = 0; i < entry.as.recover.cut_count; i++) {
         uint32_t person;
@@ -239,27 +247,41 @@ static uint64_t seal_number(const struct admission *log, uint32_t index)
     return log->control[log->items[index].control].number;
 }
 
+/* The first of several seals with one number in one generation, or UINT32_MAX. */
+static uint32_t find_conflict(const struct admission *log, const struct admission_authority *a)
+{
+    for (uint32_t i = 1; i < a->seal_count; i++) {
+        uint64_t number = seal_number(log, a->seals[i]);
+        for (uint32_t k = i; k-- > 0 && seal_number(log, a->seals[k]) == number;) {
+            if (seal_generation(log, a, a->seals[i]) == seal_generation(log, a, a->seals[k]))
+                return a->seals[i];
+        }
+    }
+    return UINT32_MAX;
+}
+
 /* Two seals with one number in one generation: an authority runs twice. From that number on no seal
  * of the generation counts. */
 static void drop_conflicting_seals(const struct admission *log, struct admission_authority *a)
 {
-    for (uint32_t i = 1; i < a->seal_count && ADMISSION_RULE(log, SEAL_CONFLICT); i++) {
-        uint64_t number = seal_number(log, a->seals[i]);
-        if (number != seal_number(log, a->seals[i - 1]))
-            continue;
-        uint32_t generation = seal_generation(log, a, a->seals[i]);
-        if (generation != seal_generation(log, a, a->seals[i - 1]))
-            continue;
+    if (!ADMISSION_RULE(log, SEAL_CONFLICT))
+        return;
+    for (;;) {
+        uint32_t conflict = find_conflict(log, a);
+        if (conflict == UINT32_MAX)
+            return;
+        uint64_t number = seal_number(log, conflict);
+        uint32_t generation = seal_generation(log, a, conflict);
         uint32_t kept = 0;
         for (uint32_t k = 0; k < a->seal_count; k++) {
             if (seal_number(log, a->seals[k]) < number ||
                 seal_generation(log, a, a->seals[k]) != generation)
                 a->seals[kept++] = a->seals[k];
         }
+        PPN_ASSERT(kept < a->seal_count);
+        a->seal_count = kept;
         a->conflict = number;
         a->clean = false;
-        a->seal_count = kept;
-        i = 0;
     }
 }
 

@@ -169,7 +169,7 @@ static void recover(const struct model *m, struct model_authority *a, uint32_t r
             bool root = is_root_of(m, i, (int)k) ||
                         (old->entry.kind == ADMISSION_ADMIN_ADD && old->subject == (int)k &&
                          (old->entry.as.admin_add.powers & ADMISSION_POWER_ROOT) != 0);
-            if (root && !is_root_of(m, recovery, (int)k))
+            if (root && !is_root_of(m, recovery, (int)k) && a->dropped[k] < 0)
                 a->dropped[k] = (int)recovery;
         }
     }

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: ISC
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "admission/author.h"
+#include "admission/sync.h"
+#include "base/assert.h"
+
+/* ppn-admission-bench [ENTRIES]: how fast the log checks, folds, grows and syncs, against the bare
+ * signature check of the same run. One line "name value unit" each. */
+
+enum { PROBES = 4000, WINDOW = 500 };
+
+static double now_s(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static double bare_rate(struct admission_keypair *pair)
+{
+    uint8_t message[ADMISSION_SIGN_TRANSCRIPT] = {1};
+    const struct admission_crypto *crypto = admission_crypto_sodium();
+    struct admission_signer signer = admission_keypair_signer(pair);
+    struct admission_signature signature;
+    struct ppn_slice bytes = ppn_slice(message, sizeof message);
+    bool good = signer.sign(signer.ctx, bytes, &signature);
+    double start = now_s();
+    for (uint32_t i = 0; i < PROBES; i++)
+        good = good && crypto->verify(NULL, &pair->key, bytes, &signature);
+    PPN_ASSERT(good);
+    return PROBES / (now_s() - start);
+}
+
+static void offer(struct admission *log, struct ppn_slice bytes)
+{
+    static struct admission_update update;
+    struct ppn_failure why;
+    admission_update_reset(&update);
+    enum admission_verdict verdict =
+        admission_offer(log, (struct ppn_wall){1}, 0, bytes, &update, &why);
+    if (verdict != ADMISSION_ACCEPTED)
+        fprintf(stderr, "refused: %s\n", why.text);
+    PPN_ASSERT(verdict == ADMISSION_ACCEPTED);
+}
+
+static struct admission *make_log(struct admission_keypair *pair, uint32_t entries)
+{
+    struct admission_config config = {.seed = 1};
+    struct admission *log = admission_new(&config);
+    struct admission_genesis genesis = {.network = "bench", .root_count = 1};
+    struct admission_signer signer = admission_keypair_signer(pair);
+    struct ppn_failure why;
+    static struct admission_made made;
+    genesis.roots[0] = pair->key;
+    enum ppn_error error = admission_make_genesis(NULL, (struct admission_authors){&signer, 1},
+                                                  (struct ppn_wall){1}, &genesis, &made, &why);
+    PPN_ASSERT(error == PPN_OK);
+    offer(log, admission_made_slice(&made));
+    for (uint32_t i = 1; i < entries; i++) {
+        struct admission_admit admit = {.roles = 0};
+        memcpy(admit.node.bytes, &i, sizeof i);
+        memcpy(admit.wg_key, &i, sizeof i);
+        admit.wg_key[31] = 1;
+        snprintf(admit.name, sizeof admit.name, "node-%u", i);
+        error = admission_make_admit(log, &signer, (struct ppn_wall){1}, &admit, &made, &why);
+        PPN_ASSERT(error == PPN_OK);
+        offer(log, admission_made_slice(&made));
+    }
+    return log;
+}
+
+static void print_checks(const struct admission *from, double bare)
+{
+    struct admission_config config = {.network = admission_network(from), .seed = 2};
+    struct admission *log = admission_new(&config);
+    uint32_t count = admission_entry_count(from);
+    double start = now_s(), mark = start, first = 0, last = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        offer(log, admission_record_at(from, i).envelope);
+        if (i + 1 == WINDOW)
+            first = now_s() - start;
+        if (i + 1 == count - WINDOW)
+            mark = now_s();
+    }
+    last = now_s() - mark;
+    double rate = count / (now_s() - start);
+    printf("entries_checked_per_s %.0f 1/s\n", rate);
+    printf("of_bare_limit %.2f ratio\n", rate / bare);
+    printf("append_first_%d %.1f us\n", WINDOW, first / WINDOW * 1e6);
+    printf("append_last_%d %.1f us\n", WINDOW, last / WINDOW * 1e6);
+    start = now_s();
+    admission_refold(log);
+    printf("fold_from_scratch %.2f ms\n", (now_s() - start) * 1e3);
+    admission_free(log);
+}
+
+static void print_sync(const struct admission *from)
+{
+    static struct admission_sync_batch batch;
+    struct admission_sync_have have;
+    struct admission_config config = {.network = admission_network(from), .seed = 3};
+    struct admission *log = admission_new(&config);
+    uint32_t rounds = 0, bytes = 0;
+    double start = now_s(), answering = 0;
+    do {
+        double asked = now_s();
+        admission_sync_have(log, &have);
+        enum ppn_error error = admission_sync_answer(from, &have, &batch);
+        PPN_ASSERT(error == PPN_OK);
+        answering += now_s() - asked;
+        for (uint32_t i = 0; i < batch.count; i++)
+            offer(log, admission_record_at(from, batch.indexes[i]).envelope);
+        bytes += batch.bytes;
+        rounds++;
+    } while (batch.count > 0);
+    PPN_ASSERT(admission_entry_count(log) == admission_entry_count(from));
+    printf("sync_from_empty %.2f s\n", now_s() - start);
+    printf("sync_answers %.2f ms\n", answering * 1e3);
+    printf("sync_rounds %u rounds\n", rounds);
+    printf("sync_bytes %u bytes\n", bytes);
+    admission_free(log);
+}
+
+int main(int argc, char **argv)
+{
+    uint32_t entries = argc > 1 ? (uint32_t)strtoul(argv[1], NULL, 10) : 10000;
+    uint8_t seed[ADMISSION_SEED_SIZE] = {1};
+    struct admission_keypair pair;
+    if (entries < 2 * WINDOW || entries > 16000)
+        return fprintf(stderr, "usage: %s [%d .. 16000]\n", argv[0], 2 * WINDOW), 64;
+    admission_keypair_from_seed(seed, &pair);
+    double bare = bare_rate(&pair);
+    printf("entries %u entries\nbare_signature_checks_per_s %.0f 1/s\n", entries, bare);
+    struct admission *log = make_log(&pair, entries);
+    print_checks(log, bare);
+    print_sync(log);
+    admission_free(log);
+    return 0;
+}
