@@ -24,6 +24,21 @@ static inline void rig_hang(void *context)
     cr_assert_fail("the test hangs");
 }
 
+static inline void rig_nothing(void *context)
+{
+    (void)context;
+}
+
+/* One round that does not wait. */
+static inline void rig_poll(struct rig *rig)
+{
+    struct os_timer now;
+    os_timer_init(&now, rig->loop, rig_nothing, NULL);
+    os_timer_after(&now, ppn_ns(0));
+    os_loop_turn(rig->loop);
+    os_timer_stop(&now);
+}
+
 static inline void rig_open(struct rig *rig)
 {
     struct ppn_failure failure;
