@@ -29,7 +29,8 @@ enum {
     VERSION_1 = 1,
     PAGE_SIZE_MIN = 512,
     PAGE_SIZE_MAX = 65536,
-    VISIT_CPU_S = 3
+    RECORD_SIZE_MIN = 11, /* index, header, one byte of key */
+    VISIT_CPU_S = 10
 };
 #define MAGIC 0xBEEFC0DEU
 
@@ -133,9 +134,11 @@ static bool visit(MDB_txn *txn, MDB_dbi table, uint64_t last_page, bool durable)
     if (mdb_stat(txn, table, &stat) != MDB_SUCCESS ||
         mdb_cursor_open(txn, table, &cursor) != MDB_SUCCESS)
         return false;
+    /* More records than bytes / their least size: the pages form a ring. */
+    uint64_t most = (last_page + 1) * stat.ms_psize / RECORD_SIZE_MIN;
     while ((code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == MDB_SUCCESS) {
         const uint8_t *bytes = value.mv_data;
-        if (++count > stat.ms_entries ||
+        if (++count > stat.ms_entries || count > most ||
             (table == FREE_LIST && !free_list_record_sound(&value, last_page)) ||
             (table == TABLES && !known_table(&key, durable)))
             return false;
