@@ -2,11 +2,24 @@
 # signalled, by pid: those in its namespaces, below its daemons, or marked with its directory.
 
 lab_processes() {
+    local node pid
+    {
+        ip netns pids "$(namespace switch)" 2>/dev/null
+        for node in $(nodes); do
+            ip netns pids "$(namespace "$node")" 2>/dev/null
+            pid=$(alive "$lab/nodes/$node/pid") && descendants "$pid"
+        done
+        marked "PPN_LAB_DIR=$lab"
+        machines_below "$lab/nodes/"
+    } | sort -un | grep -vx "$$"
+}
+
+daemons_run() {
     local node
     for node in $(nodes); do
-        node_processes "$node"
+        ! alive "$lab/nodes/$node/pid" >/dev/null || return 0
     done
-    ip netns pids "$(namespace switch)" 2>/dev/null
+    return 1
 }
 
 lab_down() {
@@ -19,10 +32,10 @@ lab_down() {
     for node in $(nodes); do
         [ ! -e "$lab/nodes/$node/paused" ] || node_resume "$node"
     done
+    # The daemons end in their own order; their VMs go on, as after any daemon's end, and are killed.
     signal_all TERM
     for ((tenths = 30; tenths > 0; tenths--)); do
-        mapfile -t pids < <(lab_processes)
-        [ ${#pids[@]} -gt 0 ] || break
+        daemons_run || break
         sleep 0.1
     done
     for ((tenths = 30; tenths > 0; tenths--)); do

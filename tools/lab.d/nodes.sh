@@ -87,27 +87,32 @@ node_stop() {
 }
 
 # Every process that is the node's: in its network namespace, below its daemon, or carrying its mark
-# in the environment (a VM outlives its daemon, and may run in a namespace of its own).
+# in the environment.
 node_processes() {
-    local node=$1 pid marked
+    local node=$1 pid
     {
         ip netns pids "$(namespace "$node")" 2>/dev/null
         pid=$(alive "$lab/nodes/$node/pid") && descendants "$pid"
-        grep -lzsxF "PPN_LAB_DIR=$lab" /proc/[0-9]*/environ 2>/dev/null | while IFS=/ read -r _ _ marked _; do
-            grep -qzsxF "PPN_LAB_NODE=$node" "/proc/$marked/environ" && echo "$marked"
-        done
-        machines_of "$node"
+        marked "PPN_LAB_NODE=$node"
+        machines_below "$lab/nodes/$node/"
     } | sort -un | grep -vx "$$"
 }
 
-# A VM whose environment was cleared is still known by its disk's path.
-machines_of() {
-    local comm pid
-    for comm in /proc/[0-9]*/comm; do
-        pid=${comm#/proc/}
-        pid=${pid%/comm}
-        [[ $(cat "$comm" 2>/dev/null) == qemu-* ]] &&
-            grep -qzsF "$lab/nodes/$1/" "/proc/$pid/cmdline" && echo "$pid"
+# Processes of this lab whose environment also has VARIABLE=VALUE.
+marked() {
+    local path
+    grep -lzsxF "PPN_LAB_DIR=$lab" /proc/[0-9]*/environ 2>/dev/null | while read -r path; do
+        path=${path%/environ}
+        ! grep -qzsxF "$1" "$path/environ" 2>/dev/null || echo "${path#/proc/}"
+    done
+}
+
+# VMs outlive their daemon, with an environment of their own: they are known by their disk's path.
+machines_below() { # DIRECTORY/
+    local path
+    grep -lzsF "$1" /proc/[0-9]*/cmdline 2>/dev/null | while read -r path; do
+        path=${path%/cmdline}
+        [[ $(cat "$path/comm" 2>/dev/null) != qemu-* ]] || echo "${path#/proc/}"
     done
 }
 
