@@ -275,7 +275,7 @@ void fleet_describe(const struct request *request, struct fleet_msg *message)
     if (request->lost) { /* who follows shall not wait for a node that is dead */
         message->phase = FLEET_PHASE_LOST;
         message->code = PPN_ERROR_UNREACHABLE;
-        fleet_reason(message->reason, PPN_ERROR_UNREACHABLE, "its node is dead");
+        fleet_reason(message->reason, PPN_ERROR_UNREACHABLE, "its node is dead or cut off");
     } else if (request->state >= FLEET_REQUEST_FAILED) {
         message->code = request->code;
         memcpy(message->reason, request->reason, sizeof(message->reason));

@@ -16,8 +16,8 @@
  *
  * Work is asked for again after a restart, and repeated asking must be harmless: PREPARE starts
  * from scratch where half-made files lie around, LAUNCH of a machine that runs already only reports
- * it, LAUNCH of one that somebody removed is answered by VM_REMOVED, RELEASE also stops what is
- * under way, and of nothing it succeeds. */
+ * it, LAUNCH of one that somebody removed is answered by VM_REMOVED, or by LAUNCHED with NOT_FOUND;
+ * RELEASE also stops what is under way, and of nothing it succeeds. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -218,7 +218,8 @@ enum fleet_action_kind {
     /* Questions and work for the shell. Each is answered by its event, at once or later. */
     FLEET_DO_NEED_CANDIDATES, /* rank for `request`, `spec` */
     FLEET_DO_NEED_MEMBERS,    /* for `request` */
-    FLEET_DO_CHECK_FIT, /* `request`, `origin`, `attempt`, `spec` (from a peer: may be malformed) */
+    FLEET_DO_CHECK_FIT, /* one at a time: `request`, `origin`, `attempt`, `spec` (from a peer: may
+                           be malformed) */
     FLEET_DO_PREPARE,   /* disk, seed, image: the same fields */
     FLEET_DO_LAUNCH,    /* the same fields */
     FLEET_DO_RELEASE    /* stop work, remove what it made: `request`, `origin`, `attempt` */

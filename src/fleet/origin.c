@@ -475,7 +475,7 @@ void fleet_request_meet_fate(struct fleet *fleet, struct request *request)
     } else if (request->state == FLEET_REQUEST_COMMITTED && !request->lost) {
         request->lost = true;
         fleet_news(fleet, request, FLEET_NEWS_LOST, &request->node, PPN_ERROR_UNREACHABLE,
-                   "its node is dead; it is settled when the node returns");
+                   "its node is dead or cut off; it is settled when that node returns");
     }
 }
 

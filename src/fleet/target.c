@@ -46,9 +46,28 @@ void fleet_hold_free(struct fleet *fleet, struct hold *hold)
     free(hold);
 }
 
+static bool another_is_fitted(const struct fleet *fleet)
+{
+    for (uint32_t i = 0; i < fleet->hold_count; i++)
+        if (fleet->holds[i]->state == FLEET_HOLD_FITTING && fleet->holds[i]->announced &&
+            !fleet->holds[i]->gone)
+            return true;
+    return false;
+}
+
+/* The next in the queue may ask: its check will see what the one before reserved. */
+static void wake_fitting(struct fleet *fleet)
+{
+    for (uint32_t i = 0; i < fleet->hold_count; i++)
+        if (fleet->holds[i]->state == FLEET_HOLD_FITTING && !fleet->holds[i]->announced)
+            fleet->holds[i]->due = fleet->now;
+}
+
 /* FITTING is nothing yet, and PREPARED is what the files on the disk say: neither is written. */
 static void enter(struct fleet *fleet, struct hold *hold, enum fleet_hold_state state)
 {
+    if (hold->state == FLEET_HOLD_FITTING)
+        wake_fitting(fleet);
     hold->state = state;
     hold->announced = false;
     hold->changed_unix_ms = fleet->wall.unix_ms;
@@ -139,6 +158,7 @@ static void turn_away(struct fleet *fleet, struct hold *hold, enum ppn_error cod
                       const char *reason)
 {
     refuse(fleet, &hold->origin, &hold->id, hold->attempt, code, reason);
+    wake_fitting(fleet);
     if (!hold->disk.stored) {
         hold->gone = true;
         return;
@@ -202,6 +222,8 @@ void fleet_hold_act(struct fleet *fleet, struct hold *hold)
 {
     PPN_ASSERT(fleet_sure(&hold->disk) && !hold->gone);
     hold->due = PPN_NEVER;
+    if (hold->state == FLEET_HOLD_FITTING && !hold->announced && another_is_fitted(fleet))
+        return;
     if (!hold->announced) {
         hold->announced = true;
         announce(fleet, hold);
@@ -435,7 +457,10 @@ static enum ppn_error on_launched(struct fleet *fleet, struct hold *hold,
 {
     if (hold->state != FLEET_HOLD_LAUNCHING)
         return PPN_ERROR_STALE;
-    if (event->code != PPN_OK)
+    if (event->code ==
+        PPN_ERROR_NOT_FOUND) /* removed, and this node restarted before it was said */
+        bury(fleet, hold, FLEET_TOMB_REMOVED, PPN_OK, NULL);
+    else if (event->code != PPN_OK)
         bury(fleet, hold, FLEET_TOMB_FAILED, event->code, event->reason);
     else
         enter(fleet, hold, FLEET_HOLD_IN_SERVICE);
@@ -498,7 +523,7 @@ void fleet_hold_on_node(struct fleet *fleet, const struct fleet_event *event)
         if (event->node_state == FLEET_NODE_REMOVED)
             bury(fleet, hold, FLEET_TOMB_CANCELLED, PPN_ERROR_UNAUTHORIZED,
                  "its origin is no member of the network any more");
-        else if (event->node_state == FLEET_NODE_REACHABLE)
+        else if (event->node_state == FLEET_NODE_REACHABLE && hold->state != FLEET_HOLD_FITTING)
             hold->due = fleet->now;
     }
 }

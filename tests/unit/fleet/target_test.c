@@ -36,6 +36,23 @@ Test(fleet_target, what_does_not_fit_is_refused_and_forgotten)
     cr_assert_eq(sent(FLEET_MSG_REFUSED, 2)->code, PPN_ERROR_BUSY);
 }
 
+Test(fleet_target, one_fit_is_checked_at_a_time)
+{
+    struct ppn_request_id first = request_now(1), second = request_now(2), third = request_now(3);
+    give_message(2, prepare_message(first, 1));
+    give_message(2, prepare_message(second, 1));
+    cr_assert(!action(FLEET_DO_CHECK_FIT));
+    give_message(2, prepare_message(third, 1));
+    give_fit(first, 2, 1, PPN_OK);
+    cr_assert(ppn_request_id_equal(&action(FLEET_DO_CHECK_FIT)->request, &second));
+    cr_assert_eq(fleet_reserved(desk.fleet).memory_bytes, 100);
+    give_fit(second, 2, 1, PPN_ERROR_NO_SPACE);
+    cr_assert(ppn_request_id_equal(&action(FLEET_DO_CHECK_FIT)->request, &third));
+    give_message(2, MESSAGE(FLEET_MSG_CANCEL, third, 1));
+    give_message(2, prepare_message(request_now(4), 1));
+    cr_assert(action(FLEET_DO_CHECK_FIT));
+}
+
 Test(fleet_target, a_cancel_before_its_prepare_is_remembered)
 {
     struct ppn_request_id id = request_now(1);
