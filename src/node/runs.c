@@ -226,7 +226,8 @@ void node_runs_ready(void *context)
         next = run->next;
         if (!run->in_service)
             continue;
-        bool shown = node_vm_by_id(requests->node, &run->spec.id, &vm) == PPN_OK;
+        bool shown = node_vm_by_id(requests->node, &run->spec.id, &vm) == PPN_OK &&
+                     vm.info.state != PPN_VM_PREPARED && vm.info.state != PPN_VM_STARTING;
         bool over = shown && (vm.info.state == PPN_VM_FAILED || vm.info.state == PPN_VM_STOPPED);
         bool late = ppn_due(run->shown_until, os_now(requests->node->loop));
         if (run->wait_ready ? (shown && vm.info.ready) : (shown || late))

@@ -9,7 +9,7 @@
 #include "node/views.h"
 #include "vm/vm_host.h"
 
-enum { LOG_CHUNK = 16 * 1024, LOG_POLL_MS = 200, TAIL_SCAN_MAX = 1024 * 1024 };
+enum { LOG_CHUNK = 16 * 1024, LOG_POLL_MS = 200, KEYS_RETRY_MS = 50, TAIL_SCAN_MAX = 1024 * 1024 };
 
 /* The VM meant, when it is one of this node. False after it was answered or forwarded. */
 static bool find_here(struct node *node, struct api_request *request, const struct api_vm_ref *ref,
@@ -216,7 +216,20 @@ void node_serve_vm_logs(void *context, struct api_request *request, const struct
 struct console {
     struct api_request *request;
     struct vm_viewer *viewer;
+    struct os_timer retry; /* the guest did not read: offer the keys again */
 };
+
+static void end_console(struct console *console)
+{
+    os_timer_stop(&console->retry);
+    free(console);
+}
+
+static void offer_again(void *context)
+{
+    struct console *console = context;
+    api_request_resume(console->request);
+}
 
 static void on_output(void *context, struct ppn_slice bytes)
 {
@@ -229,7 +242,7 @@ static void on_console_end(void *context)
 {
     struct console *console = context;
     struct api_request *request = console->request;
-    free(console);
+    end_console(console);
     api_stream_end(request);
 }
 
@@ -240,14 +253,17 @@ static size_t on_keys(void *context, struct api_request *request, struct ppn_sli
 {
     struct console *console = context;
     (void)request;
-    return vm_viewer_write(console->viewer, bytes) == PPN_OK ? bytes.size : 0;
+    if (vm_viewer_write(console->viewer, bytes) == PPN_OK)
+        return bytes.size;
+    os_timer_after(&console->retry, ppn_ms(KEYS_RETRY_MS));
+    return 0;
 }
 
 static void on_keys_end(void *context, struct api_request *request)
 {
     struct console *console = context;
     vm_viewer_detach(console->viewer);
-    free(console);
+    end_console(console);
     api_stream_end(request);
 }
 
@@ -256,7 +272,7 @@ static void on_console_gone(void *context, struct api_request *request)
     struct console *console = context;
     (void)request;
     vm_viewer_detach(console->viewer);
-    free(console);
+    end_console(console);
 }
 
 void node_serve_vm_console(void *context, struct api_request *request, const struct api_vm_ref *ref)
@@ -272,6 +288,7 @@ void node_serve_vm_console(void *context, struct api_request *request, const str
         return;
     }
     console->request = request;
+    os_timer_init(&console->retry, node->loop, offer_again, console);
     if (vm_host_console_attach(node_machines_host(node->machines), &vm.info.id, &viewer_handler,
                                console, &console->viewer, &failure) != PPN_OK) {
         free(console);
