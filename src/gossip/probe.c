@@ -21,7 +21,8 @@ enum {
     SMALL_MEMBERS = 8,
     HISTORY = 32,
     HISTORY_BAD = 24, /* of 32 pings lost: DEGRADED; 80 % loss shows, 40 % both ways does not */
-    HISTORY_GOOD = 14
+    HISTORY_GOOD = 14,
+    LOSS_EVERYWHERE = 500000
 };
 
 /* Lifeguard's local health: a node that has reason to doubt itself waits longer for others. */
@@ -269,6 +270,9 @@ static bool history_is(struct gossip *g, uint16_t index, bool bad)
 {
     const struct gossip_target *target = target_of(g, index);
     if (target == NULL)
+        return !bad;
+    /* Where I lose half of everything, it is not this one that is bad. */
+    if (g->loss >= LOSS_EVERYWHERE)
         return !bad;
     return bad ? bits(target->lost) >= HISTORY_BAD : bits(target->lost) < HISTORY_GOOD;
 }

@@ -10,7 +10,7 @@
  * signature, a replayed one an old number, and two different ones under one number prove that two
  * machines hold one key. */
 
-enum { LOAD_BURST = 3, LOAD_EVERY_MS = 5000, LOAD_COPIES = 2, LOAD_BUDGET_SHARE = 2 };
+enum { LOAD_BURST = 3, LOAD_EVERY_MS = 5000, LOAD_COPIES = 3, LOAD_BUDGET_SHARE = 2 };
 
 static bool newer(uint32_t epoch, uint32_t sequence, const struct pool_record *than)
 {

@@ -8,7 +8,7 @@
 #include "base/assert.h"
 #include "control_play.h"
 
-enum { SAMPLES_MAX = 4096, NODES_DEFAULT = 16 };
+enum { SAMPLES_MAX = 4096, NODES_DEFAULT = 16, WARM_NODES = 2000, WARM_SETTLE_S = 60 };
 
 struct samples {
     double ms[SAMPLES_MAX];
@@ -62,12 +62,17 @@ static void settle(struct run *run)
     struct world *w = run->world;
     uint32_t most = 120 + w->options.nodes / 10;
     world_start_all(w, ppn_seconds(1 + w->options.nodes / 500));
+    if (w->options.warm) {
+        world_run_for(w, ppn_seconds(2 + w->options.nodes / 500));
+        world_acquaint(w);
+        most = WARM_SETTLE_S;
+    }
     for (uint32_t s = 0; s < most; s++) {
         world_run_for(w, ppn_seconds(1));
-        if (w->running == w->options.nodes && world_converged(w))
+        if (!w->options.warm && w->running == w->options.nodes && world_converged(w))
             break;
     }
-    if (!world_converged(w) && w->options.loss_per_million == 0)
+    if (!w->options.warm && w->options.loss_per_million == 0 && !world_converged(w))
         broken(run, "no common view %u s after the start", most);
     world_run_for(w, ppn_seconds(5));
     world_bytes(w, &run->membership_from, &run->load_from);
@@ -406,6 +411,7 @@ void scenario_run(const struct scenario_options *options, struct scenario_result
         .duplicate_per_million = options->loss_per_million > 0 ? 2000 : 0,
         .delay_us = 300,
         .jitter_us = 700,
+        .warm = options->nodes >= WARM_NODES,
         .keep_views = scenario->needs_views,
         .story = options->story};
     run->options = options;

@@ -6,6 +6,7 @@
 
 #include "base/assert.h"
 #include "base/hash.h"
+#include "gossip/item.h"
 
 enum event_kind {
     EVENT_TIMER,
@@ -350,6 +351,39 @@ void world_event(struct world *w, uint32_t index, const struct gossip_event *eve
     timer_set(w, index);
 }
 
+enum { PROFILE_SIZE = 160 };
+
+static void first_profile(const struct world_node *node, uint8_t profile[static PROFILE_SIZE])
+{
+    memcpy(profile, node->name, sizeof(node->name));
+}
+
+/* Gives one node the first item that another will sign, to the byte. */
+static void restore_first(struct world *w, uint32_t index, uint32_t of, enum gossip_item_kind kind)
+{
+    static const struct ppn_hash network;
+    const struct world_node *author = &w->nodes[of];
+    uint8_t profile[PROFILE_SIZE] = {0}, bytes[GOSSIP_ITEM_SIZE_MAX];
+    uint8_t signed_bytes[GOSSIP_TRANSCRIPT_PREFIX + GOSSIP_ITEM_SIZE_MAX];
+    uint8_t signature[GOSSIP_SIGNATURE_SIZE];
+    struct ppn_writer item = ppn_writer(bytes, sizeof(bytes));
+    struct ppn_writer transcript = ppn_writer(signed_bytes, sizeof(signed_bytes));
+    if (of == index)
+        return;
+    first_profile(author, profile);
+    gossip_item_write(&item, &(struct gossip_item){.kind = kind,
+                                                   .author = gossip_tag_of(&author->id),
+                                                   .epoch = 1,
+                                                   .sequence = 1,
+                                                   .standing = GOSSIP_STANDING_ALIVE,
+                                                   .body = ppn_slice(profile, sizeof(profile))});
+    gossip_transcript(&transcript, &network, &author->id, ppn_written(&item));
+    stub_signature(&author->id, ppn_written(&transcript), signature);
+    ppn_write(&item, ppn_slice(signature, sizeof(signature)));
+    world_event(w, index,
+                &(struct gossip_event){.kind = GOSSIP_EVENT_RESTORE, .bytes = ppn_written(&item)});
+}
+
 void world_start(struct world *w, uint32_t index)
 {
     struct world_node *node = &w->nodes[index];
@@ -376,8 +410,12 @@ void world_start(struct world *w, uint32_t index)
             w, index,
             &(struct gossip_event){.kind = GOSSIP_EVENT_RESTORE,
                                    .bytes = ppn_slice(node->rows[i].bytes, node->rows[i].size)});
-    uint8_t profile[160] = {0}, load[40] = {0};
-    memcpy(profile, node->name, sizeof(node->name));
+    for (uint32_t i = 0; i < w->options.nodes && w->options.warm && node->starts == 1; i++) {
+        restore_first(w, index, i, GOSSIP_ITEM_LIFE);
+        restore_first(w, index, i, GOSSIP_ITEM_PROFILE);
+    }
+    uint8_t profile[PROFILE_SIZE] = {0}, load[40] = {0};
+    first_profile(node, profile);
     world_body(w, index, GOSSIP_PLANE_PROFILE, ppn_slice(profile, sizeof(profile)));
     world_body(w, index, GOSSIP_PLANE_LOAD, ppn_slice(load, sizeof(load)));
     world_event(w, index, &(struct gossip_event){.kind = GOSSIP_EVENT_START, .epoch = node->epoch});
@@ -414,6 +452,22 @@ void world_start_all(struct world *w, struct ppn_duration spread)
         if (spread.ns > 0)
             at = ppn_after(at, ppn_ns((int64_t)ppn_random_below(&w->random, (uint64_t)spread.ns)));
         heap_push(w, (struct world_event){.at = at, .kind = EVENT_START, .node = i});
+    }
+}
+
+void world_acquaint(struct world *w)
+{
+    for (uint32_t i = 0; i < w->options.nodes; i++) {
+        for (uint32_t j = 0; j < w->options.nodes; j++) {
+            if (i == j || !w->nodes[i].running || !w->nodes[j].running)
+                continue;
+            static struct gossip_packet packet = {.kind = GOSSIP_NEWS};
+            packet.view_digest = gossip_view_digest(w->nodes[i].core);
+            world_event(w, i,
+                        &(struct gossip_event){.kind = GOSSIP_EVENT_PACKET,
+                                               .node = w->nodes[j].id,
+                                               .packet = &packet});
+        }
     }
 }
 
@@ -538,6 +592,16 @@ bool world_converged(const struct world *w)
 {
     uint64_t digest = 0;
     bool first = true;
+    /* Digests first: they are quick to differ. */
+    for (uint32_t i = 0; i < w->options.nodes; i++) {
+        if (!w->nodes[i].running)
+            continue;
+        uint64_t mine = gossip_view_digest(w->nodes[i].core);
+        if (!first && mine != digest)
+            return false;
+        digest = mine;
+        first = false;
+    }
     for (uint32_t i = 0; i < w->options.nodes; i++) {
         if (!w->nodes[i].running)
             continue;
@@ -547,11 +611,6 @@ bool world_converged(const struct world *w)
             if (w->nodes[subject].running && member.state != GOSSIP_ALIVE)
                 return false;
         }
-        uint64_t mine = gossip_view_digest(w->nodes[i].core);
-        if (!first && mine != digest)
-            return false;
-        digest = mine;
-        first = false;
     }
     return true;
 }

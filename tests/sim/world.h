@@ -23,8 +23,10 @@ struct world_options {
     uint32_t loss_per_million; /* of every packet, each way */
     uint32_t duplicate_per_million;
     int64_t delay_us, jitter_us; /* one way; jitter above delay reorders */
-    bool keep_views;             /* disks: needed for restarts, N*N in size */
-    FILE *story;                 /* one line per state change, or NULL */
+    bool warm; /* everybody starts knowing what everybody will sign first: a network at rest, which
+                  a large one would take long to reach through its bandwidth caps */
+    bool keep_views; /* disks: needed for restarts, N*N in size */
+    FILE *story;     /* one line per state change, or NULL */
 };
 
 /* What the machine of one node is in; all may be changed at any time. */
@@ -86,6 +88,8 @@ void world_free(struct world *world);
 /* Admits all nodes to all views and starts the agents, spread over `spread`. */
 void world_start_all(struct world *world, struct ppn_duration spread);
 void world_start(struct world *world, uint32_t node);
+/* Everybody hears one packet from everybody: the other half of a warm start. */
+void world_acquaint(struct world *world);
 void world_stop(struct world *world, uint32_t node);  /* kill -9 of the agent */
 void world_leave(struct world *world, uint32_t node); /* graceful stop */
 void world_pause(struct world *world, uint32_t node, struct ppn_duration time);
