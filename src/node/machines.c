@@ -16,7 +16,7 @@
 #include "wire/machine.h"
 #include "wire/vm.h"
 
-enum { LIST_PATIENCE_S = 10 };
+enum { LIST_PATIENCE_S = 10, TOLD_MAX = 64 };
 
 /* What one member said of its VMs; kept in memory because every `ppn ps` reads it. */
 struct others {
@@ -24,6 +24,8 @@ struct others {
     struct others *next;
     struct ppn_node_id id;
     uint64_t digest;
+    uint64_t wanted; /* the digest that was last said to be the present one */
+    uint64_t asked;  /* the one that the open exchange is about */
     uint32_t count;
     struct ppn_vm_info *infos;
     struct node_exchange exchange; /* a list was asked for */
@@ -117,12 +119,31 @@ static void forget_record(void *context, const struct ppn_request_id *id, uint64
     commit(context, &batch, ticket);
 }
 
+/* People look at the list right after they changed it: the members hear at once, the others by
+ * gossip. */
+static void tell_changed(struct node_machines *machines)
+{
+    struct wire_peer_frame frame = {.kind = WIRE_PEER_VM_CHANGED, .known_digest = machines->digest};
+    struct node *node = machines->node;
+    struct node_member member;
+    uint32_t cursor = 0, told = 0;
+    while (node->peers != NULL && told < TOLD_MAX && node_member_next(node, &cursor, &member)) {
+        if (!ppn_node_id_equal(&member.id, &node->identity.id) &&
+            node_member_alive(node, &member.id))
+            told += node_peers_send(node->peers, &member.id, &frame) == PPN_OK;
+    }
+}
+
 static void refresh_digest(void *context)
 {
     struct node_machines *machines = context;
     static struct ppn_vm_info infos[PPN_VMS_MAX];
     uint32_t count = vm_host_list(machines->host, infos, PPN_VMS_MAX);
-    machines->digest = wire_vm_list_digest(infos, count);
+    uint64_t digest = wire_vm_list_digest(infos, count);
+    if (digest == machines->digest)
+        return;
+    machines->digest = digest;
+    tell_changed(machines);
     node_notify_machines(machines->node);
 }
 
@@ -256,12 +277,15 @@ static void list_frame(void *context, const struct wire_peer_frame *frame)
 {
     struct others *others = context;
     struct node *node = others->machines->node;
+    uint64_t asked = others->asked;
     if (frame->kind == WIRE_PEER_VM_LIST && frame->vm_list.size > 0 &&
         take_list(others, frame->vm_list))
         store_view_put(node->store, STORE_VIEW_VMS,
                        ppn_slice(others->id.bytes, sizeof(others->id.bytes)), frame->vm_list);
     node_exchange_close(&others->exchange, false, PPN_OK, NULL);
-    node_machines_check(others->machines, &others->id);
+    /* It may have changed again since it was asked for. */
+    if (others->wanted != asked)
+        node_machines_changed(others->machines, &others->id, others->wanted);
 }
 
 static void list_end(void *context, enum ppn_error reason, const char *text)
@@ -290,25 +314,34 @@ static struct others *get_others(struct node_machines *machines, const struct pp
     return others;
 }
 
-void node_machines_check(struct node_machines *machines, const struct ppn_node_id *id)
+void node_machines_changed(struct node_machines *machines, const struct ppn_node_id *id,
+                           uint64_t digest)
 {
-    struct gossip_member member;
-    struct ppn_load load;
     struct wire_peer_frame frame = {.kind = WIRE_PEER_VM_LIST_WANT};
-    if (node_gossip_member(machines->node, id, &member) != PPN_OK || member.state != GOSSIP_ALIVE ||
-        !node_member_load(&member, &load))
-        return;
     struct others *others = find_others(machines, id);
     uint64_t known = others != NULL ? others->digest : 0;
-    if (known == load.vm_digest || (others != NULL && node_exchange_is_open(&others->exchange)))
+    if (known == digest)
         return;
     others = get_others(machines, id);
     if (others == NULL)
         return;
+    others->wanted = digest;
+    if (node_exchange_is_open(&others->exchange))
+        return;
     frame.known_digest = known;
+    others->asked = digest;
     if (node_exchange_open(machines->node->peers, id, &others->exchange,
                            ppn_seconds(LIST_PATIENCE_S), &frame) != PPN_OK)
         ppn_log(PPN_LOG_DEBUG, "vm-list-unasked", "digest=%llu", (unsigned long long)known);
+}
+
+void node_machines_check(struct node_machines *machines, const struct ppn_node_id *id)
+{
+    struct gossip_member member;
+    struct ppn_load load;
+    if (node_gossip_member(machines->node, id, &member) == PPN_OK && member.state == GOSSIP_ALIVE &&
+        node_member_load(&member, &load))
+        node_machines_changed(machines, id, load.vm_digest);
 }
 
 void node_machines_forget(struct node_machines *machines, const struct ppn_node_id *id)

@@ -47,6 +47,9 @@ void node_vm_each(const struct node *node, node_vm_fn *fn, void *context);
 
 /* A member's load carries another digest than the list that we hold: ask for the new one. */
 void node_machines_check(struct node_machines *machines, const struct ppn_node_id *id);
+/* The same, on the member's own word (VM_CHANGED), which is quicker than gossip. */
+void node_machines_changed(struct node_machines *machines, const struct ppn_node_id *id,
+                           uint64_t digest);
 /* The member is gone for good: so are its VMs. */
 void node_machines_forget(struct node_machines *machines, const struct ppn_node_id *id);
 /* VM_LIST_WANT of a member. */

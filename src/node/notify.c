@@ -131,6 +131,9 @@ bool node_dispatch(struct node *node, struct node_link *link, const struct wire_
     case WIRE_PEER_FLEET:
         node_requests_frame(node->requests, node_link_peer(link), frame);
         return true;
+    case WIRE_PEER_VM_CHANGED:
+        node_machines_changed(node->machines, node_link_peer(link), frame->known_digest);
+        return true;
     case WIRE_PEER_VM_LIST_WANT:
         node_machines_frame(node->machines, link, frame);
         return true;
@@ -141,7 +144,6 @@ bool node_dispatch(struct node *node, struct node_link *link, const struct wire_
     case WIRE_PEER_API_REQUEST:
         node_remote_frame(node->remote, link, frame);
         return true;
-    case WIRE_PEER_GOSSIP:
     case WIRE_PEER_HELLO:
     case WIRE_PEER_PING:
     case WIRE_PEER_PONG:

@@ -210,8 +210,9 @@ static void pack_payload(struct ppn_writer *writer, const struct wire_peer_frame
     case WIRE_PEER_FLEET:
         pack_one(writer, frame->fleet, WIRE_OPAQUE_MAX);
         return;
-    case WIRE_PEER_GOSSIP:
-        pack_one(writer, frame->gossip, PPN_DATAGRAM_MAX);
+    case WIRE_PEER_VM_CHANGED:
+        wire_pack_array(writer, 1);
+        wire_pack_uint(writer, frame->known_digest);
         return;
     case WIRE_PEER_JOIN:
         PPN_ASSERT(frame->join.request.size <= WIRE_JOIN_NOTE_MAX);
@@ -409,8 +410,8 @@ static void read_payload(struct wire_reader *reader, struct wire_peer_frame *fra
     case WIRE_PEER_FLEET:
         frame->fleet = wire_read_bin(reader, 1, WIRE_OPAQUE_MAX);
         return;
-    case WIRE_PEER_GOSSIP:
-        frame->gossip = wire_read_bin(reader, 1, PPN_DATAGRAM_MAX);
+    case WIRE_PEER_VM_CHANGED:
+        frame->known_digest = wire_read_uint(reader, UINT64_MAX);
         return;
     case WIRE_PEER_JOIN:
         frame->join.request = wire_read_bin(reader, 1, WIRE_JOIN_NOTE_MAX);

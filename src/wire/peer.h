@@ -49,7 +49,7 @@ enum wire_peer_rule {
     X(LOG_ENTRIES, 6, CONNECTION) /* a batch, in answer to LOG_WANT */                             \
     X(LOG_PUSH, 7, CONNECTION)    /* a batch nobody asked for: new entries, to all at once */      \
     X(FLEET, 8, CONNECTION)       /* one fleet message */                                          \
-    X(GOSSIP, 9, CONNECTION)      /* one gossip packet when UDP does not get through */            \
+    X(VM_CHANGED, 9, CONNECTION)  /* digest of the sender's VM list, which has just changed */     \
     X(JOIN, 10, CONNECTION)       /* a join request that knocked at the sender */                  \
     X(VM_LIST_WANT, 16, OPENER)   /* known digest */                                               \
     X(VM_LIST, 17, ANSWERER)      /* ends the stream */                                            \
@@ -175,11 +175,10 @@ struct wire_peer_frame {
         uint64_t token; /* PING, PONG */
         struct wire_hashes heads;
         struct wire_log_want log_want;
-        struct ppn_slice batch;  /* LOG_ENTRIES, LOG_PUSH: wire/log.h */
-        struct ppn_slice fleet;  /* wire/fleet.h */
-        struct ppn_slice gossip; /* wire/gossip.h */
+        struct ppn_slice batch; /* LOG_ENTRIES, LOG_PUSH: wire/log.h */
+        struct ppn_slice fleet; /* wire/fleet.h */
         struct wire_join_note join;
-        uint64_t known_digest;    /* VM_LIST_WANT; VM_LIST is empty when it still holds */
+        uint64_t known_digest; /* VM_LIST_WANT, VM_CHANGED; VM_LIST is empty when it still holds */
         struct ppn_slice vm_list; /* wire/machine.h; empty: unchanged */
         struct ppn_slice images;  /* wire_image_list_* */
         struct wire_image_want image_want;

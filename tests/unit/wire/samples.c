@@ -423,7 +423,7 @@ static void add_plain_frames(struct samples *samples, bool maximal)
         {.kind = WIRE_PEER_LOG_PUSH,
          .batch = ppn_slice(filler, maximal ? WIRE_LOG_BATCH_MAX : small)},
         {.kind = WIRE_PEER_FLEET, .fleet = ppn_slice(filler, maximal ? WIRE_OPAQUE_MAX : small)},
-        {.kind = WIRE_PEER_GOSSIP, .gossip = ppn_slice(filler, maximal ? PPN_DATAGRAM_MAX : small)},
+        {.kind = WIRE_PEER_VM_CHANGED, .known_digest = UINT64_MAX},
         {.kind = WIRE_PEER_JOIN,
          .join = {ppn_slice(filler, maximal ? WIRE_JOIN_NOTE_MAX : small), endpoint(maximal, 1)}},
         {.kind = WIRE_PEER_VM_LIST_WANT, .stream = UINT32_MAX, .known_digest = UINT64_MAX},
