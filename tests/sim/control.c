@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: ISC
 #include "control.h"
+#include "control_internal.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
@@ -14,8 +15,7 @@ enum call_kind {
     CALL_MESSAGE,
     CALL_PREPARED,
     CALL_LAUNCHED,
-    CALL_RELEASED,
-    CALL_FIT
+    CALL_RELEASED
 };
 
 struct call {
@@ -38,8 +38,6 @@ static const struct ppn_profile every_profile = {.arch = "x86_64",
                                                  .kvm = PPN_KVM_BOOTS,
                                                  .isolation_max = PPN_ISOLATION_KVM};
 
-static void step(struct control *c, uint32_t index, struct fleet_event *event);
-
 static void broken(struct control *c, const char *format, ...)
 {
     va_list arguments;
@@ -50,7 +48,7 @@ static void broken(struct control *c, const char *format, ...)
     va_end(arguments);
 }
 
-static struct ppn_wall wall(const struct control *c, uint32_t index)
+struct ppn_wall control_wall(const struct control *c, uint32_t index)
 {
     return (struct ppn_wall){1790000000000 + c->world->now.ns / 1000000 +
                              c->nodes[index].wall_skew_ms};
@@ -233,7 +231,7 @@ static void disk_written(struct control *c, uint32_t index, bool failed)
     struct fleet_event event = {.kind = failed ? FLEET_EVENT_PERSIST_FAILED : FLEET_EVENT_PERSISTED,
                                 .ticket = write.ticket,
                                 .code = failed ? PPN_ERROR_NO_SPACE : PPN_OK};
-    step(c, index, &event);
+    control_step(c, index, &event);
 }
 
 /* ---- questions ---- */
@@ -286,7 +284,7 @@ static void answer_candidates(struct control *c, uint32_t index, const struct fl
                                 .nodes = ids,
                                 .count = (uint32_t)fit,
                                 .code = fit == 0 ? PPN_ERROR_NO_CANDIDATE : PPN_OK};
-    step(c, index, &event);
+    control_step(c, index, &event);
 }
 
 static void answer_members(struct control *c, uint32_t index, const struct fleet_action *action)
@@ -303,15 +301,15 @@ static void answer_members(struct control *c, uint32_t index, const struct fleet
             .name = c->world->nodes[world_find(c->world, &member.id)].name,
             .reachable = member.state == GOSSIP_ALIVE || member.state == GOSSIP_SUSPECT ||
                          member.state == GOSSIP_UNKNOWN,
-            .last_heard_unix_ms =
-                heard ? wall(c, index).unix_ms - (c->world->now.ns - member.heard.ns) / 1000000
-                      : 0};
+            .last_heard_unix_ms = heard ? control_wall(c, index).unix_ms -
+                                              (c->world->now.ns - member.heard.ns) / 1000000
+                                        : 0};
     }
     struct fleet_event event = {.kind = FLEET_EVENT_MEMBERS,
                                 .request = action->request,
                                 .members = members,
                                 .count = count};
-    step(c, index, &event);
+    control_step(c, index, &event);
 }
 
 static void answer_fit(struct control *c, uint32_t index, const struct fleet_action *action)
@@ -333,7 +331,7 @@ static void answer_fit(struct control *c, uint32_t index, const struct fleet_act
         .attempt = action->attempt,
         .code = fits ? PPN_OK : PPN_ERROR_FULL,
         .reserve = {.memory_bytes = placement_memory_need_bytes(&demand, false), .vcpus = 1}};
-    step(c, index, &event);
+    control_step(c, index, &event);
 }
 
 /* ---- actions ---- */
@@ -428,7 +426,7 @@ static void timer_set(struct control *c, uint32_t index)
 }
 
 /* Actions live until the core's next step, and carrying one out may be that step: copied first. */
-static void step(struct control *c, uint32_t index, struct fleet_event *event)
+void control_step(struct control *c, uint32_t index, struct fleet_event *event)
 {
     struct control_node *node = &c->nodes[index];
     struct fleet_update update;
@@ -437,7 +435,7 @@ static void step(struct control *c, uint32_t index, struct fleet_event *event)
     static struct fleet_msg messages[8][FLEET_ACTIONS_MAX];
     static uint8_t specs[8][FLEET_ACTIONS_MAX][CONTROL_SPEC_SIZE];
     static uint32_t depth;
-    event->wall = wall(c, index);
+    event->wall = control_wall(c, index);
     enum ppn_error error = fleet_step(node->fleet, c->world->now, event, &update);
     if (error != PPN_OK && error != PPN_ERROR_STALE && event->kind != FLEET_EVENT_SUBMIT)
         broken(c, "fleet_step: %s on event %d", ppn_error_text(error), (int)event->kind);
@@ -496,7 +494,7 @@ static void work_done(struct control *c, uint32_t index, const struct call *call
         machine_launch(c, index, &call->request, &call->origin);
     else if (call->kind == CALL_RELEASED)
         machine_release(c, index, call);
-    step(c, index, &event);
+    control_step(c, index, &event);
     load_publish(c, index);
 }
 
@@ -509,7 +507,7 @@ static void on_call(struct world *w, uint32_t index, void *payload)
     case CALL_TIMER:
         c->nodes[index].timer = PPN_NEVER;
         if (ppn_due(fleet_deadline(c->nodes[index].fleet), w->now))
-            step(c, index, &event);
+            control_step(c, index, &event);
         else
             timer_set(c, index);
         break;
@@ -521,12 +519,11 @@ static void on_call(struct world *w, uint32_t index, void *payload)
         event.kind = FLEET_EVENT_MESSAGE;
         event.node = w->nodes[call->from].id;
         event.message = &call->message;
-        step(c, index, &event);
+        control_step(c, index, &event);
         break;
     case CALL_PREPARED:
     case CALL_LAUNCHED:
     case CALL_RELEASED:
-    case CALL_FIT:
     default:
         work_done(c, index, call);
         break;
@@ -545,7 +542,7 @@ static void on_member(struct world *w, uint32_t observer, uint32_t subject,
     struct fleet_event event = {.kind = FLEET_EVENT_NODE,
                                 .node = w->nodes[subject].id,
                                 .node_state = gone ? FLEET_NODE_DEAD : FLEET_NODE_REACHABLE};
-    step(c, observer, &event);
+    control_step(c, observer, &event);
 }
 
 static void on_start(struct world *w, uint32_t index)
@@ -561,10 +558,10 @@ static void on_start(struct world *w, uint32_t index)
         struct fleet_row row = node->rows[i].row;
         row.spec.data = node->rows[i].spec;
         struct fleet_event event = {.kind = FLEET_EVENT_RESTORE, .row = &row};
-        step(c, index, &event);
+        control_step(c, index, &event);
     }
     struct fleet_event event = {.kind = FLEET_EVENT_START};
-    step(c, index, &event);
+    control_step(c, index, &event);
 }
 
 /* kill -9: of the writes under way any first part may have reached the disk. */
@@ -600,121 +597,4 @@ void control_free(struct control *c)
     for (uint32_t i = 0; i < c->world->options.nodes; i++)
         fleet_free(c->nodes[i].fleet);
     free(c);
-}
-
-/* ---- people ---- */
-
-static void submit(struct control *c, struct control_request *request, uint32_t index, bool fresh)
-{
-    uint8_t spec[CONTROL_SPEC_SIZE] = {0};
-    struct ppn_writer writer = ppn_writer(spec, sizeof(spec));
-    ppn_write_u64(&writer, request->memory_bytes);
-    struct fleet_event event = {.kind = FLEET_EVENT_SUBMIT,
-                                .request = request->id,
-                                .spec = ppn_slice(spec, sizeof(spec)),
-                                .fresh = fresh};
-    step(c, index, &event);
-}
-
-struct control_request *control_ask(struct control *c, uint32_t index, uint64_t memory_bytes)
-{
-    uint8_t noise[10];
-    if (c->request_count == CONTROL_REQUESTS_MAX || !c->world->nodes[index].running)
-        return NULL;
-    struct control_request *request = &c->requests[c->request_count++];
-    for (uint32_t i = 0; i < sizeof(noise); i++)
-        noise[i] = (uint8_t)ppn_random_u64(&c->random);
-    *request = (struct control_request){.id = ppn_request_id_make(wall(c, index).unix_ms, noise),
-                                        .memory_bytes = memory_bytes,
-                                        .origins = {index},
-                                        .origin_count = 1};
-    submit(c, request, index, true);
-    return request;
-}
-
-void control_ask_again(struct control *c, struct control_request *request, uint32_t index)
-{
-    if (!c->world->nodes[index].running)
-        return;
-    if (index != request->origins[0] && request->origin_count == 1) {
-        request->origins[1] = index;
-        request->origin_count = 2;
-    }
-    if (index == request->origins[0] ||
-        (request->origin_count == 2 && index == request->origins[1]))
-        submit(c, request, index, false);
-}
-
-/* ---- the end ---- */
-
-static uint32_t machines_of(const struct control *c, const struct ppn_request_id *id,
-                            uint32_t *launched)
-{
-    uint32_t any = 0;
-    *launched = 0;
-    for (uint32_t i = 0; i < c->world->options.nodes; i++) {
-        for (uint32_t j = 0; j < c->nodes[i].machine_count; j++) {
-            const struct control_machine *machine = &c->nodes[i].machines[j];
-            if (!ppn_request_id_equal(&machine->request, id))
-                continue;
-            any++;
-            *launched += machine->launched;
-        }
-    }
-    return any;
-}
-
-static bool request_settled(struct control *c, uint32_t r, char *why, size_t capacity)
-{
-    const struct control_request *request = &c->requests[r];
-    uint32_t launched, in_service = 0, accepted = 0;
-    uint32_t any = machines_of(c, &request->id, &launched);
-    for (uint32_t i = 0; i < request->origin_count; i++) {
-        struct fleet_request_view view;
-        const struct fleet *fleet = c->nodes[request->origins[i]].fleet;
-        accepted += request->accepted[i];
-        if (fleet_request(fleet, &request->id, &view) != PPN_OK) {
-            if (!request->accepted[i])
-                continue;
-            snprintf(why, capacity, "request %u: accepted and forgotten", r);
-            return false;
-        }
-        if (view.state == FLEET_REQUEST_FOLLOWING)
-            continue;
-        in_service += view.state == FLEET_REQUEST_IN_SERVICE;
-        if (view.state != FLEET_REQUEST_IN_SERVICE && view.state != FLEET_REQUEST_FAILED) {
-            snprintf(why, capacity, "request %u: still %s", r,
-                     fleet_request_state_name(view.state));
-            return false;
-        }
-    }
-    if (launched != in_service || any != launched) {
-        snprintf(why, capacity, "request %u: %u in service, %u run, %u disks, %u accepted", r,
-                 in_service, launched, any, accepted);
-        return false;
-    }
-    return true;
-}
-
-bool control_settled(struct control *c, char *why, size_t capacity)
-{
-    why[0] = '\0';
-    if (!world_converged(c->world)) {
-        snprintf(why, capacity, "views differ");
-        return false;
-    }
-    for (uint32_t r = 0; r < c->request_count; r++)
-        if (!request_settled(c, r, why, capacity))
-            return false;
-    for (uint32_t i = 0; i < c->world->options.nodes; i++) {
-        struct fleet_hold_view hold;
-        for (uint32_t cursor = 0; fleet_hold_next(c->nodes[i].fleet, &cursor, &hold);) {
-            if (hold.state == FLEET_HOLD_IN_SERVICE || hold.state == FLEET_HOLD_TOMB)
-                continue;
-            snprintf(why, capacity, "%s: a hold is still %s", c->world->nodes[i].name,
-                     fleet_hold_state_name(hold.state));
-            return false;
-        }
-    }
-    return true;
 }

@@ -7,69 +7,11 @@
 #include "base/assert.h"
 #include "base/hash.h"
 #include "gossip/item.h"
-
-enum event_kind {
-    EVENT_TIMER,
-    EVENT_PACKET,
-    EVENT_REFUSED,
-    EVENT_PERSISTED,
-    EVENT_START,
-    EVENT_CALL
-};
-
-struct world_event {
-    struct ppn_instant at;
-    uint64_t order;
-    enum event_kind kind;
-    uint32_t node, from;
-    uint32_t value;               /* epoch, or the agent's start that it is meant for */
-    struct gossip_packet *packet; /* owned; items point behind it */
-    void *payload;                /* owned */
-};
+#include "world_heap.h"
 
 static const char *const state_names[] = {"unknown",     "alive", "suspect",
                                           "unreachable", "dead",  "left"};
 static const char *const cause_names[] = {"", " (no answer)", " (agent gone)", " (degraded)"};
-
-static bool event_before(const struct world_event *a, const struct world_event *b)
-{
-    return a->at.ns != b->at.ns ? a->at.ns < b->at.ns : a->order < b->order;
-}
-
-static void heap_push(struct world *w, struct world_event event)
-{
-    if (w->heap_count == w->heap_capacity) {
-        w->heap_capacity = w->heap_capacity == 0 ? 1024 : 2 * w->heap_capacity;
-        w->heap = realloc(w->heap, w->heap_capacity * sizeof(*w->heap));
-        PPN_ASSERT(w->heap != NULL);
-    }
-    event.order = w->order++;
-    uint32_t at = w->heap_count++;
-    while (at > 0 && event_before(&event, &w->heap[(at - 1) / 2])) {
-        w->heap[at] = w->heap[(at - 1) / 2];
-        at = (at - 1) / 2;
-    }
-    w->heap[at] = event;
-}
-
-static struct world_event heap_pop(struct world *w)
-{
-    struct world_event top = w->heap[0], last = w->heap[--w->heap_count];
-    uint32_t at = 0;
-    for (;;) {
-        uint32_t child = 2 * at + 1;
-        if (child >= w->heap_count)
-            break;
-        if (child + 1 < w->heap_count && event_before(&w->heap[child + 1], &w->heap[child]))
-            child++;
-        if (!event_before(&w->heap[child], &last))
-            break;
-        w->heap[at] = w->heap[child];
-        at = child;
-    }
-    w->heap[at] = last;
-    return top;
-}
 
 static void release(struct world_event *event)
 {
@@ -225,22 +167,22 @@ static void transmit(struct world *w, uint32_t from, uint32_t to,
     if (!receiver->running) {
         if (w->refused_answers && !lost(w, w->options.loss_per_million)) {
             struct ppn_instant at = ppn_after(arrival(w), ppn_ns(w->options.delay_us * 1000));
-            heap_push(w, (struct world_event){.at = at,
-                                              .kind = EVENT_REFUSED,
-                                              .node = from,
-                                              .from = to,
-                                              .value = sender->starts});
+            world_heap_push(w, (struct world_event){.at = at,
+                                                    .kind = EVENT_REFUSED,
+                                                    .node = from,
+                                                    .from = to,
+                                                    .value = sender->starts});
         }
         return;
     }
     bool twice = lost(w, w->options.duplicate_per_million);
     for (uint32_t i = 0; i < 1u + twice; i++)
-        heap_push(w, (struct world_event){.at = arrival(w),
-                                          .kind = EVENT_PACKET,
-                                          .node = to,
-                                          .from = from,
-                                          .value = receiver->starts,
-                                          .packet = packet_copy(packet)});
+        world_heap_push(w, (struct world_event){.at = arrival(w),
+                                                .kind = EVENT_PACKET,
+                                                .node = to,
+                                                .from = from,
+                                                .value = receiver->starts,
+                                                .packet = packet_copy(packet)});
 }
 
 static void count_state(struct world_node *subject, enum gossip_state state, uint32_t by)
@@ -297,10 +239,10 @@ static void timer_set(struct world *w, uint32_t index)
     if (node->timer.ns != PPN_NEVER.ns && ppn_before(node->timer, deadline))
         return;
     node->timer = deadline;
-    heap_push(w, (struct world_event){.at = ppn_before(deadline, w->now) ? w->now : deadline,
-                                      .kind = EVENT_TIMER,
-                                      .node = index,
-                                      .value = node->starts});
+    world_heap_push(w, (struct world_event){.at = ppn_before(deadline, w->now) ? w->now : deadline,
+                                            .kind = EVENT_TIMER,
+                                            .node = index,
+                                            .value = node->starts});
 }
 
 static void carry_out(struct world *w, uint32_t index, const struct gossip_update *update)
@@ -314,11 +256,11 @@ static void carry_out(struct world *w, uint32_t index, const struct gossip_updat
             transmit(w, index, world_find(w, &action->node), action->packet);
             break;
         case GOSSIP_DO_PERSIST_EPOCH:
-            heap_push(w, (struct world_event){.at = ppn_after(w->now, ppn_ms(3)),
-                                              .kind = EVENT_PERSISTED,
-                                              .node = index,
-                                              .from = w->nodes[index].starts,
-                                              .value = action->epoch});
+            world_heap_push(w, (struct world_event){.at = ppn_after(w->now, ppn_ms(3)),
+                                                    .kind = EVENT_PERSISTED,
+                                                    .node = index,
+                                                    .from = w->nodes[index].starts,
+                                                    .value = action->epoch});
             break;
         case GOSSIP_DO_PERSIST_ITEM:
             row_keep(w, &w->nodes[index], action);
@@ -425,11 +367,11 @@ void world_start(struct world *w, uint32_t index)
 
 void world_call(struct world *w, uint32_t index, struct ppn_instant at, void *payload)
 {
-    heap_push(w, (struct world_event){.at = at,
-                                      .kind = EVENT_CALL,
-                                      .node = index,
-                                      .value = w->nodes[index].starts,
-                                      .payload = payload});
+    world_heap_push(w, (struct world_event){.at = at,
+                                            .kind = EVENT_CALL,
+                                            .node = index,
+                                            .value = w->nodes[index].starts,
+                                            .payload = payload});
 }
 
 bool world_connected(const struct world *w, uint32_t a, uint32_t b)
@@ -451,7 +393,7 @@ void world_start_all(struct world *w, struct ppn_duration spread)
         struct ppn_instant at = w->now;
         if (spread.ns > 0)
             at = ppn_after(at, ppn_ns((int64_t)ppn_random_below(&w->random, (uint64_t)spread.ns)));
-        heap_push(w, (struct world_event){.at = at, .kind = EVENT_START, .node = i});
+        world_heap_push(w, (struct world_event){.at = at, .kind = EVENT_START, .node = i});
     }
 }
 
@@ -555,7 +497,7 @@ static void deliver(struct world *w, const struct world_event *event)
 void world_run(struct world *w, struct ppn_instant until)
 {
     while (w->heap_count > 0 && !ppn_before(until, w->heap[0].at)) {
-        struct world_event event = heap_pop(w);
+        struct world_event event = world_heap_pop(w);
         struct world_node *node = &w->nodes[event.node];
         w->now = event.at;
         if (ppn_before(w->now, node->paused_until)) {
@@ -565,7 +507,7 @@ void world_run(struct world *w, struct ppn_instant until)
                 event.at = ppn_after(event.at, ppn_ns(1000));
             if (event.kind == EVENT_TIMER)
                 node->timer = event.at;
-            heap_push(w, event);
+            world_heap_push(w, event);
             continue;
         }
         deliver(w, &event);
