@@ -29,6 +29,7 @@ struct image_part {
     int fd;
     char path[IMAGE_PATH_MAX + 1];
     struct ppn_hash hash;
+    bool finishing, closed; /* closed while it finishes: the check's end frees it */
     image_done_fn *done;
     void *context;
 };
@@ -207,20 +208,24 @@ enum ppn_error image_part_reset(struct image_part *part, struct ppn_failure *fai
 static void part_done(void *context, const struct image *image, const struct ppn_failure *failure)
 {
     struct image_part *part = context;
-    image_done_fn *done = part->done;
+    image_done_fn *done = part->closed ? NULL : part->done;
     void *owner = part->context;
-    if (image) {
+    part->finishing = false;
+    if (image || part->closed) {
         close(part->fd);
         free(part);
     }
-    done(owner, image, failure);
+    if (done)
+        done(owner, image, failure);
 }
 
 void image_part_finish(struct image_part *part, const char *name, image_done_fn *done,
                        void *context)
 {
+    PPN_ASSERT(!part->finishing);
     part->done = done;
     part->context = context;
+    part->finishing = true;
     struct image_check *check = calloc(1, sizeof(*check));
     int fd = check ? fcntl(part->fd, F_DUPFD_CLOEXEC, 0) : -1;
     if (fd < 0) {
@@ -245,6 +250,10 @@ void image_part_close(struct image_part *part)
 {
     if (!part)
         return;
+    if (part->finishing) {
+        part->closed = true;
+        return;
+    }
     close(part->fd);
     free(part);
 }

@@ -88,7 +88,6 @@ enum ppn_error image_table_add(struct image_store *store, const struct ppn_hash 
 /* A file with its final name was whole when it got it; its header says the rest. */
 static void add_file(struct image_store *store, const char *file, const struct ppn_hash *hash)
 {
-    static uint8_t header[IMAGE_HEADER_MAX];
     struct ppn_failure failure = {0};
     struct image_facts facts;
     struct stat status;
@@ -97,12 +96,15 @@ static void add_file(struct image_store *store, const char *file, const struct p
         ppn_log(PPN_LOG_ERROR, "image-skipped", "%s", failure.text);
         return;
     }
-    ssize_t size = pread(fd, header, sizeof(header), 0);
+    uint8_t *header = malloc(IMAGE_HEADER_MAX);
+    ssize_t size = header ? pread(fd, header, IMAGE_HEADER_MAX, 0) : -1;
     bool ok = size >= 0 && fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
     close(fd);
     char expected[IMAGE_FILE_NAME_MAX];
-    if (!ok || image_inspect(ppn_slice(header, (size_t)size), (uint64_t)status.st_size, &facts,
-                             &failure)) {
+    ok = ok && !image_inspect(ppn_slice(header, (size_t)size), (uint64_t)status.st_size, &facts,
+                              &failure);
+    free(header);
+    if (!ok) {
         ppn_log(PPN_LOG_ERROR, "image-skipped", "file=%s %s", file, failure.text);
         return;
     }

@@ -93,5 +93,6 @@ enum ppn_error image_part_reset(struct image_part *part, struct ppn_failure *fai
  * wrong (say IMAGE_FETCH_CORRUPT and go on); any other failure: close it. name may be "". */
 void image_part_finish(struct image_part *part, const char *name, image_done_fn *done,
                        void *context);
-/* Keeps the bytes for a later resume. Not while a finish is running. */
+/* Keeps the bytes for a later resume; a finish that runs goes on without its done. NULL is allowed.
+ */
 void image_part_close(struct image_part *part);

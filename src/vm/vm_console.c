@@ -9,7 +9,7 @@
 #include "os/os_stream.h"
 
 struct vm_viewer {
-    struct vm_console *console; /* NULL once ended: the owner still detaches */
+    struct vm_console *console;
     const struct vm_viewer_handler *handler;
     void *context;
 };
@@ -42,8 +42,8 @@ static void end_viewers(struct vm_console *console)
 {
     while (console->count > 0) {
         struct vm_viewer *viewer = console->viewers[--console->count];
-        viewer->console = NULL;
         viewer->handler->on_end(viewer->context);
+        free(viewer);
     }
 }
 
@@ -108,26 +108,22 @@ enum ppn_error vm_console_attach(struct vm_console *console,
 
 enum ppn_error vm_viewer_write(struct vm_viewer *viewer, struct ppn_slice bytes)
 {
-    if (!viewer->console || !viewer->console->stream)
+    if (!viewer->console->stream)
         return PPN_ERROR_CLOSED;
     return os_stream_write(viewer->console->stream, bytes);
 }
 
 void vm_viewer_detach(struct vm_viewer *viewer)
 {
-    if (!viewer)
-        return;
     struct vm_console *console = viewer->console;
-    if (console) {
-        uint32_t at = 0;
-        while (at < console->count && console->viewers[at] != viewer)
-            at++;
-        PPN_ASSERT(at < console->count);
-        console->viewers[at] = console->viewers[--console->count];
-        if (console->count == 0) {
-            os_stream_close(console->stream);
-            console->stream = NULL;
-        }
+    uint32_t at = 0;
+    while (at < console->count && console->viewers[at] != viewer)
+        at++;
+    PPN_ASSERT(at < console->count);
+    console->viewers[at] = console->viewers[--console->count];
+    if (console->count == 0) {
+        os_stream_close(console->stream);
+        console->stream = NULL;
     }
     free(viewer);
 }

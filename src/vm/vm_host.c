@@ -191,12 +191,6 @@ void vm_host_set_cpu(struct vm_host *host, const char *cpu)
         host->cpu[0] = 0;
 }
 
-void vm_host_network_changed(struct vm_host *host)
-{
-    if (host->nic)
-        vm_nic_refresh(host->nic);
-}
-
 const char *vm_host_warning(const struct vm_host *host)
 {
     if (!host->uid_base)
@@ -240,7 +234,14 @@ enum ppn_error vm_host_remove(struct vm_host *host, const struct ppn_request_id 
         vm_making_cancel(making);
         return PPN_OK;
     }
-    return ask(host, id, &(struct vm_event){.kind = VM_EVENT_REMOVE});
+    struct vm_machine *machine = vm_machine_find(host, id);
+    if (!machine)
+        return PPN_ERROR_NOT_FOUND;
+    if (machine->find_tries > 0) {
+        machine->remove_asked = true;
+        return PPN_OK;
+    }
+    return vm_machine_step(machine, &(struct vm_event){.kind = VM_EVENT_REMOVE});
 }
 
 void vm_host_persisted(struct vm_host *host, uint64_t ticket, enum ppn_error error)

@@ -74,9 +74,6 @@ enum ppn_error vm_host_restore(struct vm_host *host, const struct vm_record *rec
 /* The CPU string, once the KVM probe has ended. */
 void vm_host_set_cpu(struct vm_host *host, const char *cpu);
 
-/* The default route or the name servers of this machine may have changed (os_net_watch). */
-void vm_host_network_changed(struct vm_host *host);
-
 /* What stands in the way of full isolation or network here, for `ppn status`; "" when nothing. */
 const char *vm_host_warning(const struct vm_host *host);
 
@@ -97,10 +94,9 @@ struct vm_prepare {
 enum ppn_error vm_host_prepare(struct vm_host *host, const struct vm_prepare *prepare,
                                struct ppn_failure *failure) PPN_CHECK;
 
-/* NOT_FOUND; CONFLICT when it does not fit the state; BUSY while it is being prepared or looked
- * for. The outcome shows as `changed` / `removed`. Removing an id that is being prepared cancels
- * the preparation (its done gets CANCELLED), and removing an unknown id is NOT_FOUND: nothing of it
- * exists. */
+/* NOT_FOUND; CONFLICT when it does not fit the state; BUSY while it is being prepared, or looked
+ * for after a restart. The outcome shows as `changed`. Removing fits any state, one being prepared
+ * included (its done then gets CANCELLED): once it returned OK, `removed` follows. */
 enum ppn_error vm_host_start(struct vm_host *host, const struct ppn_request_id *id) PPN_CHECK;
 enum ppn_error vm_host_stop(struct vm_host *host, const struct ppn_request_id *id,
                             struct ppn_duration timeout) PPN_CHECK; /* 0: 60 s, then killed */
@@ -134,7 +130,7 @@ enum ppn_error vm_host_log_read(struct vm_host *host, const struct ppn_request_i
 uint64_t vm_host_log_tail(struct vm_host *host, const struct ppn_request_id *id, uint64_t tail);
 
 /* The serial console, shared by up to VM_CONSOLE_VIEWERS_MAX at once. Output since the attachment
- * comes through on_output; on_end once, when the VM ended (never after detach). */
+ * comes through on_output; on_end once, when the VM ended: the viewer ends with it. */
 enum { VM_CONSOLE_VIEWERS_MAX = 8 };
 struct vm_viewer;
 struct vm_viewer_handler {

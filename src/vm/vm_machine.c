@@ -375,6 +375,13 @@ static void on_retry(void *context)
     }
 }
 
+static void restored(struct vm_machine *machine, enum vm_event_kind how)
+{
+    vm_machine_event(machine, how, NULL);
+    if (machine->remove_asked)
+        vm_machine_event(machine, VM_EVENT_REMOVE, NULL);
+}
+
 void vm_machine_adopt(struct vm_machine *machine)
 {
     pid_t pid = 0;
@@ -382,7 +389,7 @@ void vm_machine_adopt(struct vm_machine *machine)
     struct ppn_failure failure = {0};
     if (!vm_process_alive(machine->directory)) {
         machine->find_tries = 0;
-        vm_machine_event(machine, VM_EVENT_RESTORED_DEAD, NULL);
+        restored(machine, VM_EVENT_RESTORED_DEAD);
         return;
     }
     /* A launch that was cut off may not have reached its exec yet. */
@@ -393,14 +400,14 @@ void vm_machine_adopt(struct vm_machine *machine)
     if (!error) {
         machine->find_tries = 0;
         ppn_log(PPN_LOG_INFO, "vm-adopted", "vm=%s pid=%d", machine->vm.record.name, (int)pid);
-        vm_machine_event(machine, VM_EVENT_RESTORED_ALIVE, NULL);
+        restored(machine, VM_EVENT_RESTORED_ALIVE);
     } else if (++machine->find_tries <= VM_FIND_TRIES) {
         os_timer_after(&machine->retry, ppn_ms(VM_FIND_MS));
     } else {
         ppn_log(PPN_LOG_ERROR, "vm-adopt", "vm=%s its lock is held by an unknown process",
                 machine->vm.record.name);
         machine->find_tries = 0;
-        vm_machine_event(machine, VM_EVENT_RESTORED_DEAD, NULL);
+        restored(machine, VM_EVENT_RESTORED_DEAD);
     }
 }
 

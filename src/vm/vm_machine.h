@@ -39,6 +39,7 @@ struct vm_machine {
     bool exited;     /* the process ended; its last QMP events are still awaited */
     uint64_t ticket;
     uint32_t find_tries;
+    bool remove_asked;     /* while it was looked for */
     struct os_timer timer; /* the core's deadline */
     struct os_timer retry; /* look for the process again, last events, remove files again */
     struct os_timer persist_again;
@@ -62,6 +63,7 @@ struct vm_making {
     void *context;
     struct os_child *disk;
     bool seed_pending;
+    bool network;
     bool cancelled;
     bool recorded;              /* waits for its machine's record */
     struct ppn_failure failure; /* the first one; code PPN_OK: none */

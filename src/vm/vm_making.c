@@ -68,8 +68,12 @@ static void give_up(struct vm_making *making)
     vm_prepared_fn *done = making->done;
     void *context = making->context;
     struct ppn_request_id id = making->record.id;
+    struct vm_host *host = making->host;
+    bool removed = making->cancelled;
     free_making(making);
     done(context, &id, &failure);
+    if (removed)
+        host->hooks.removed(host->context, &id);
 }
 
 void vm_making_recorded(struct vm_making *making, enum ppn_error error)
@@ -124,7 +128,7 @@ static enum ppn_error write_seed(struct vm_making *making)
 {
     struct ppn_failure *failure = &making->seed_failure;
     struct vm_network network = {0};
-    if (making->host->nic)
+    if (making->network)
         network = vm_nic_network(making->record.slot);
     enum ppn_error error = vm_seed_build(&making->spec, &network, making->image);
     if (error)
@@ -291,6 +295,7 @@ enum ppn_error vm_host_prepare(struct vm_host *host, const struct vm_prepare *pr
     if (!making)
         return ppn_fail(failure, PPN_ERROR_NO_MEMORY, "out of memory");
     making->host = host;
+    making->network = host->nic != NULL;
     making->done = prepare->done;
     making->context = prepare->context;
     error = fill_record(host, prepare, &image, &making->record, failure);

@@ -28,10 +28,11 @@ struct vm_nic {
     struct os_closure settled;
     struct os_child *nft; /* while the rules are being loaded */
     bool loaded, again;
+    struct os_net_watch *watch;
     bool has_resolver;
     uint8_t resolver[4];
+    char uplink[OS_INTERFACE_NAME_MAX + 1];
     char problem[PPN_FAILURE_TEXT_MAX];
-    char rules[VM_NIC_TEXT_MAX];
 };
 
 static void find_resolver(struct vm_nic *nic)
@@ -59,12 +60,11 @@ static void set_control(const char *interface, const char *name)
 }
 
 /* Answers come in by the default route's interface, so it must forward too. */
-static void forward_uplink(void)
+static void forward_uplink(struct vm_nic *nic)
 {
-    char uplink[OS_INTERFACE_NAME_MAX + 1];
-    os_net_default_interface(uplink);
-    if (uplink[0])
-        set_control(uplink, "forwarding");
+    os_net_default_interface(nic->uplink);
+    if (nic->uplink[0])
+        set_control(nic->uplink, "forwarding");
 }
 
 static void start_nft(struct vm_nic *nic);
@@ -94,21 +94,48 @@ static void on_nft(void *context, const struct os_child_result *result)
 static void start_nft(struct vm_nic *nic)
 {
     static const char *const argv[] = {"nft", "-f", "-", NULL};
+    struct ppn_failure failure = {0};
     find_resolver(nic);
-    forward_uplink();
+    forward_uplink(nic);
+    char *rules = malloc(VM_NIC_TEXT_MAX);
     size_t size =
-        vm_nic_rules(nic->has_resolver ? nic->resolver : NULL, nic->rules, sizeof(nic->rules));
-    PPN_ASSERT(size > 0);
+        rules ? vm_nic_rules(nic->has_resolver ? nic->resolver : NULL, rules, VM_NIC_TEXT_MAX) : 0;
+    PPN_ASSERT(!rules || size > 0);
     struct os_child_config config = {
         .argv = argv,
-        .input = ppn_slice(nic->rules, size),
+        .input = ppn_slice(rules, size),
         .timeout = ppn_seconds(10),
     };
-    struct ppn_failure failure = {0};
-    if (os_child_spawn(nic->loop, &config, on_nft, nic, &nic->nft, &failure)) {
-        (void)snprintf(nic->problem, sizeof(nic->problem), "%s", failure.text);
+    if (!rules)
+        (void)ppn_fail(&failure, PPN_ERROR_NO_MEMORY, "out of memory");
+    else
+        (void)!os_child_spawn(nic->loop, &config, on_nft, nic, &nic->nft, &failure);
+    free(rules);
+    if (!nic->nft) {
+        (void)ppn_text_copy(nic->problem, sizeof(nic->problem), failure.text);
         os_defer(nic->loop, &nic->settled);
     }
+}
+
+/* Links, addresses or routes changed, which a VM's own tap does too: only what the rules rest on
+ * counts. */
+static void on_net_change(void *context)
+{
+    struct vm_nic *nic = context;
+    char uplink[OS_INTERFACE_NAME_MAX + 1];
+    bool had = nic->has_resolver;
+    uint8_t old[4];
+    memcpy(old, nic->resolver, sizeof(old));
+    os_net_default_interface(uplink);
+    find_resolver(nic);
+    bool same = had == nic->has_resolver && (!had || !memcmp(old, nic->resolver, sizeof(old))) &&
+                !strcmp(uplink, nic->uplink);
+    if (same)
+        return;
+    if (nic->nft)
+        nic->again = true;
+    else
+        start_nft(nic);
 }
 
 static void settled_later(void *context)
@@ -132,6 +159,10 @@ enum ppn_error vm_nic_open(struct os_loop *loop, os_fn *on_settled, void *contex
                             "VMs have no network, because ppn-node does not run as root");
         os_defer(loop, &nic->settled);
     } else {
+        struct ppn_failure why = {0};
+        if (os_net_watch_open(loop, on_net_change, nic, &nic->watch, &why))
+            ppn_log(PPN_LOG_WARN, "vm-network", "changes of the network go unnoticed: %s",
+                    why.text);
         start_nft(nic);
     }
     *out = nic;
@@ -143,18 +174,10 @@ void vm_nic_close(struct vm_nic *nic)
     if (!nic)
         return;
     os_defer_cancel(nic->loop, &nic->settled);
+    if (nic->watch)
+        os_net_watch_close(nic->watch);
     os_child_kill(nic->nft);
     free(nic);
-}
-
-void vm_nic_refresh(struct vm_nic *nic)
-{
-    if (!os_process_is_root())
-        return;
-    if (nic->nft)
-        nic->again = true;
-    else
-        start_nft(nic);
 }
 
 const char *vm_nic_problem(const struct vm_nic *nic)
@@ -211,7 +234,7 @@ enum ppn_error vm_nic_attach(struct vm_nic *nic, uint32_t slot, int *tap_fd,
     set_control(request.ifr_name, "forwarding");
     /* Answer for the host's end only, not for its other addresses. */
     set_control(request.ifr_name, "arp_ignore");
-    forward_uplink();
+    forward_uplink(nic);
     *tap_fd = fd;
     return PPN_OK;
 }

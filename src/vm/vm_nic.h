@@ -39,14 +39,12 @@ size_t vm_nic_rules(const uint8_t *resolver, char *text, size_t capacity);
 /* The first IPv4 name server of a resolv.conf that is not on the loopback; false: none. Pure. */
 bool vm_nic_resolver(const char *resolv_conf, uint8_t address[static 4]);
 
-/* Starts loading the rules; on_settled comes from the loop, also after each refresh. */
+/* Starts loading the rules, and again whenever the default route or the resolver changes;
+ * on_settled comes from the loop each time. */
 enum ppn_error vm_nic_open(struct os_loop *loop, os_fn *on_settled, void *context,
                            struct vm_nic **nic, struct ppn_failure *failure) PPN_CHECK;
 /* Leaves taps and rules as they are: VMs go on. NULL is allowed. */
 void vm_nic_close(struct vm_nic *nic);
-
-/* The default route or the resolver may have changed: look again. */
-void vm_nic_refresh(struct vm_nic *nic);
 
 /* Why VMs have no network here; "" when they have, or it is not known yet. */
 const char *vm_nic_problem(const struct vm_nic *nic);

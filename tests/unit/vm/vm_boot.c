@@ -190,6 +190,22 @@ static void wait_state(enum ppn_vm_state state)
     end();
 }
 
+static void on_tick(void *context)
+{
+    *(bool *)context = true;
+}
+
+/* The log is a file that QEMU writes, so it is looked at again and again. */
+static void wait_a_little(void)
+{
+    bool over = false;
+    struct os_timer tick;
+    os_timer_init(&tick, t.loop, on_tick, &over);
+    os_timer_after(&tick, ppn_ms(50));
+    while (!over)
+        os_loop_turn(t.loop);
+}
+
 static void on_output(void *context, struct ppn_slice bytes)
 {
     (void)context;
@@ -211,13 +227,18 @@ static void use_console(const struct ppn_request_id *id)
     static const char command[] = "\necho SUM-$((40+2))\n";
     struct ppn_failure failure = {0};
     struct vm_viewer *first = NULL, *second = NULL;
+    struct ppn_instant again = os_now(t.loop);
     begin("two viewers on the console");
     must(vm_host_console_attach(t.host, id, &handler, NULL, &first, &failure), &failure);
     must(vm_host_console_attach(t.host, id, &handler, NULL, &second, &failure), &failure);
-    must(vm_viewer_write(first, ppn_slice(command, sizeof(command) - 1)), NULL);
     const char *seen;
     do {
-        os_loop_turn(t.loop);
+        /* Typed again and again: the guest's shell may not have been there the first time. */
+        if (ppn_due(again, os_now(t.loop))) {
+            must(vm_viewer_write(first, ppn_slice(command, sizeof(command) - 1)), NULL);
+            again = ppn_after(os_now(t.loop), ppn_seconds(1));
+        }
+        wait_a_little();
         seen = strstr(t.console, "SUM-42");
     } while (!seen || !strstr(seen + 1, "SUM-42"));
     vm_viewer_detach(first);
@@ -233,22 +254,6 @@ static bool log_holds(const struct ppn_request_id *id, const char *wanted)
     must(vm_host_log_read(t.host, id, 0, log, sizeof(log) - 1, &size, &next), NULL);
     log[size] = 0;
     return strstr((const char *)log, wanted) != NULL;
-}
-
-static void on_tick(void *context)
-{
-    *(bool *)context = true;
-}
-
-/* The log is a file that QEMU writes, so it is looked at again and again. */
-static void wait_a_little(void)
-{
-    bool over = false;
-    struct os_timer tick;
-    os_timer_init(&tick, t.loop, on_tick, &over);
-    os_timer_after(&tick, ppn_ms(50));
-    while (!over)
-        os_loop_turn(t.loop);
 }
 
 static void describe(struct ppn_machine_spec *spec)
