@@ -23,12 +23,38 @@ static void add_admin(struct admission *log, uint32_t person)
 
 static void add_special(struct admission *log, uint32_t index)
 {
-    for (uint32_t i = log->special_count; i-- > 0;) {
-        if (log->special[i] == index)
-            return;
-    }
+    if (log->items[index].special)
+        return;
+    log->items[index].special = true;
     push(&log->special, &log->special_count, &log->special_capacity, index);
     log->special_end = index + 1 > log->special_end ? index + 1 : log->special_end;
+}
+
+static void note_contradictions(struct admission *log, uint32_t index)
+{
+    const struct admission_item *item = &log->items[index];
+    uint64_t key[2] = {item->author, item->seq};
+    uint64_t hash = admission_hash_bytes(log, key, sizeof key);
+    uint32_t other;
+    for (uint32_t cursor = 0; admission_table_next(&log->by_seq, hash, &cursor, &other);) {
+        if (log->items[other].author != item->author || log->items[other].seq != item->seq)
+            continue;
+        void *grown = log->contradictions;
+        admission_grow(&grown, &log->contradiction_capacity, log->contradiction_count + 1,
+                       sizeof *log->contradictions);
+        log->contradictions = grown;
+        log->contradictions[log->contradiction_count++] =
+            (struct admission_contradiction){item->author, other, index};
+    }
+}
+
+static void watch(struct admission *log, uint32_t person)
+{
+    log->persons[person].watched = true;
+    for (uint32_t at = log->persons[person].first_authored; at != 0;
+         at = log->items[at - 1].next_of_author)
+        add_special(log, at - 1);
+    log->now_valid = false;
 }
 
 static uint32_t subject_of(struct admission *log, const struct admission_entry *entry)
@@ -92,6 +118,8 @@ static void add_control(struct admission *log, uint32_t index, const struct admi
         PPN_ASSERT(known);
         control.policy.root = entry->as.recover.root_needed;
         set_roots(log, &control, entry->as.recover.root_count, entry->as.recover.roots);
+        for (uint32_t i = 0; i < entry->as.recover.cut_count; i++)
+            watch(log, admission_person(log, &entry->as.recover.cuts[i].key));
         break;
     }
     case ADMISSION_ADMIN_ADD:
@@ -101,6 +129,8 @@ static void add_control(struct admission *log, uint32_t index, const struct admi
     case ADMISSION_ADMIN_REMOVE:
         control.has_cut = entry->as.admin_remove.has_cut;
         control.cut = entry->as.admin_remove.cut;
+        if (control.has_cut)
+            watch(log, log->items[index].subject);
         break;
     case ADMISSION_POLICY:
         control.policy = entry->as.policy;
@@ -175,13 +205,12 @@ static void link_item(struct admission *log, uint32_t index)
     struct admission_item *item = &log->items[index];
     struct admission_person *author = &log->persons[item->author];
     uint32_t other;
-    if (admission_by_seq(log, item->author, item->seq, &other)) {
+    bool forks = admission_by_seq(log, item->author, item->seq, &other);
+    if (forks) {
+        note_contradictions(log, index);
         author->forks++;
         if (author->fork_seq == 0 || item->seq < author->fork_seq)
             author->fork_seq = item->seq;
-        add_special(log, other);
-        add_special(log, index);
-        log->now_valid = false;
     }
     if (author->last_authored != 0)
         log->items[author->last_authored - 1].next_of_author = index + 1;
@@ -189,6 +218,12 @@ static void link_item(struct admission *log, uint32_t index)
         author->first_authored = index + 1;
     author->last_authored = index + 1;
     author->authored++;
+    if (forks && !author->watched) {
+        watch(log, item->author);
+    } else if (author->watched) {
+        add_special(log, index);
+        log->now_valid = false;
+    }
     if (item->subject != UINT32_MAX) {
         struct admission_person *subject = &log->persons[item->subject];
         if (subject->last_about != 0)

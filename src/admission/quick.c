@@ -88,10 +88,22 @@ static bool quick_redeem(struct admission *log, uint32_t index, struct admission
     return true;
 }
 
+/* Nothing stands against what its author signs. */
+static bool plain_author(const struct admission *log, const struct admission_item *item)
+{
+    uint32_t admin = log->persons[item->author].admin;
+    if (log->now.clean)
+        return true;
+    if (item->kind == ADMISSION_REDEEM || item->kind == ADMISSION_REKEY)
+        return admin == 0;
+    return item->cosigners == 0 && admin != 0 && admin <= log->now.admins &&
+           !log->now.tainted[admin - 1] && !log->now.suspect[admin - 1];
+}
+
 bool admission_fold_quick(struct admission *log, uint32_t index, struct admission_update *update)
 {
     const struct admission_item *item = &log->items[index];
-    if (!log->now_valid || !log->now.clean || log->persons[item->author].fork_seq != 0)
+    if (!log->now_valid || log->persons[item->author].fork_seq != 0 || !plain_author(log, item))
         return false;
 #ifdef ADMISSION_MUTANTS
     if (log->mutant != ADMISSION_RULE_NONE)

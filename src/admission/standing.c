@@ -115,17 +115,12 @@ uint64_t admission_fork_in(const struct admission *log, const struct admission_p
         return lowest;
     if (past == NULL)
         return log->persons[person].fork_seq;
-    for (uint32_t i = 0; i < log->special_count; i++) {
-        const struct admission_item *one = &log->items[log->special[i]];
-        if (one->author != person || one->seq >= lowest ||
-            !admission_past_has(past, log->special[i]))
-            continue;
-        for (uint32_t j = 0; j < log->special_count; j++) {
-            const struct admission_item *two = &log->items[log->special[j]];
-            if (j != i && two->author == person && two->seq == one->seq &&
-                admission_past_has(past, log->special[j]))
-                lowest = one->seq;
-        }
+    for (uint32_t i = 0; i < log->contradiction_count; i++) {
+        const struct admission_contradiction *c = &log->contradictions[i];
+        uint64_t seq = log->items[c->one].seq;
+        if (c->author == person && seq < lowest && admission_past_has(past, c->one) &&
+            admission_past_has(past, c->two))
+            lowest = seq;
     }
     return lowest;
 }

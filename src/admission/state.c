@@ -47,7 +47,7 @@ void admission_free(struct admission *log)
     void *arrays[] = {log->items,   log->persons,       log->waiting,      log->heads,
                       log->admins,  log->control,       log->special,      log->invites,
                       log->members, log->member_person, log->member_order, log->admin_view,
-                      log->facts};
+                      log->facts,   log->contradictions};
     for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++)
         free(arrays[i]);
     free(log);

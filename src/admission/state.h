@@ -85,6 +85,7 @@ struct admission_item {
     uint8_t kind;
     bool root_tier; /* signed by a root quorum, judged at its own past */
     bool has_child;
+    bool special;
     uint8_t cosigners; /* how many */
     uint8_t quorum;    /* distinct keys that its class needed at its own past */
     uint8_t why;       /* enum admission_void */
@@ -137,6 +138,7 @@ struct admission_person { /* any key: admin, node, invite */
     uint32_t first_about, last_about;                 /* + 1: entries whose subject it is */
     uint64_t fork_seq;                                /* 0: none */
     uint32_t forks;
+    bool watched; /* cut or forked: what its own entries had seen decides what it cosigned */
     /* the fold */
     uint32_t force;  /* + 1: the admission in force */
     uint32_t rekey;  /* + 1: the REKEY in force */
@@ -180,6 +182,12 @@ struct admission_memo {
     struct admission_authority authority;
 };
 
+/* Two entries of one author with one number. */
+struct admission_contradiction {
+    uint32_t author;
+    uint32_t one, two;
+};
+
 struct admission_waiting {
     struct ppn_hash id, missing;
     uint8_t *bytes;
@@ -209,8 +217,10 @@ struct admission {
     uint32_t admin_count, admin_capacity;
     struct admission_control *control; /* what decides authority, in order of acceptance */
     uint32_t control_count, control_capacity;
-    uint32_t *special; /* control entries and contradicting ones */
+    uint32_t *special; /* control entries, and all by watched keys: what an authority depends on */
     uint32_t special_count, special_capacity;
+    struct admission_contradiction *contradictions;
+    uint32_t contradiction_count, contradiction_capacity;
     uint32_t special_end; /* above the highest of them */
     struct admission_facts *facts;
     uint32_t facts_count, facts_capacity;
