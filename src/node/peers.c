@@ -10,14 +10,17 @@
 #include "node/node.h"
 #include "os/os_address.h"
 
+enum { PING_S = NODE_LINK_IDLE_S / 3 };
+
 struct node_link {
     struct node_peers *peers;
-    struct os_frames *frames;
+    struct os_frames *frames; /* NULL once the connection ended */
     struct ppn_node_id peer;
     bool dialled;
     bool greeted; /* its HELLO came */
     uint32_t next_stream;
     uint32_t last_peer_stream;
+    struct ppn_instant ping_at; /* while streams are open */
     uint32_t exchange_count;
     struct node_exchange *exchanges[NODE_EXCHANGES_MAX];
     struct node_link *next;
@@ -29,6 +32,7 @@ struct node_peers {
     struct os_timer sweep;
     struct node_link *links;
     uint32_t link_count;
+    bool closing; /* no new connections: the owners of the old ones may ask for some */
     uint64_t boot;
     uint8_t scratch[PPN_FRAME_MAX + WIRE_FRAME_PREFIX];
 };
@@ -64,8 +68,10 @@ static void end_exchange(struct node_exchange *exchange, enum ppn_error reason, 
     PPN_UNREACHABLE();
 }
 
+/* The owner of one stream may send on another one of this link while it hears of the end. */
 static void end_link(struct node_link *link, enum ppn_error reason, const char *text)
 {
+    link->frames = NULL;
     unlink_link(link);
     while (link->exchange_count > 0)
         end_exchange(link->exchanges[link->exchange_count - 1],
@@ -88,6 +94,8 @@ enum ppn_error node_link_send(struct node_link *link, const struct wire_peer_fra
 {
     struct node_peers *peers = link->peers;
     struct ppn_writer writer = ppn_writer(peers->scratch, sizeof(peers->scratch));
+    if (link->frames == NULL)
+        return PPN_ERROR_CLOSED;
     enum ppn_error error = wire_peer_encode(frame, &writer);
     if (error != PPN_OK)
         return error;
@@ -123,6 +131,7 @@ static enum ppn_error add_link(struct node_peers *peers, const struct ppn_node_i
     link->peer = *peer;
     link->dialled = dialled;
     link->next_stream = dialled ? 1 : 2;
+    link->ping_at = ppn_after(os_now(peers->node->loop), ppn_seconds(PING_S));
     link->next = peers->links;
     peers->links = link;
     peers->link_count++;
@@ -180,6 +189,8 @@ static struct node_link *find_link(struct node_peers *peers, const struct ppn_no
 static enum ppn_error reach(struct node_peers *peers, const struct ppn_node_id *to,
                             struct node_link **link)
 {
+    if (peers == NULL || peers->closing)
+        return PPN_ERROR_UNREACHABLE;
     *link = find_link(peers, to);
     return *link != NULL ? PPN_OK : dial(peers, to, link);
 }
@@ -245,7 +256,8 @@ enum ppn_error node_exchange_send(struct node_exchange *exchange, struct wire_pe
 
 bool node_exchange_congested(const struct node_exchange *exchange)
 {
-    return exchange->link != NULL && os_frames_congested(exchange->link->frames);
+    return exchange->link != NULL && exchange->link->frames != NULL &&
+           os_frames_congested(exchange->link->frames);
 }
 
 void node_exchange_close(struct node_exchange *exchange, bool tell, enum ppn_error reason,
@@ -381,11 +393,14 @@ static void on_frame(void *context, struct ppn_slice payload)
         os_frames_pause(link->frames);
 }
 
+/* Backwards: an exchange that ends meanwhile leaves its place to one that was called already. */
 static void on_drain(void *context)
 {
     struct node_link *link = context;
     os_frames_resume(link->frames);
-    for (uint32_t i = 0; i < link->exchange_count; i++) {
+    for (uint32_t i = link->exchange_count; i-- > 0;) {
+        if (i >= link->exchange_count)
+            continue;
         struct node_exchange *exchange = link->exchanges[i];
         if (exchange->on_drain != NULL)
             exchange->on_drain(exchange->context);
@@ -444,14 +459,27 @@ static bool expire_one(struct node_peers *peers, struct ppn_instant now)
     return false;
 }
 
+/* A quiet stream (a console, a followed log) is work, too: it must not be taken for idleness. */
+static void ping(struct node_link *link, struct ppn_instant now)
+{
+    struct wire_peer_frame frame = {.kind = WIRE_PEER_PING};
+    if (link->exchange_count == 0 || !ppn_due(link->ping_at, now))
+        return;
+    link->ping_at = ppn_after(now, ppn_seconds(PING_S));
+    if (node_link_send(link, &frame) != PPN_OK)
+        ppn_log(PPN_LOG_DEBUG, "peer-ping-unsent", "streams=%u", link->exchange_count);
+}
+
 static void sweep(void *context)
 {
     struct node_peers *peers = context;
     bool busy = false;
     while (expire_one(peers, os_now(peers->node->loop)))
         ;
-    for (struct node_link *link = peers->links; link != NULL; link = link->next)
+    for (struct node_link *link = peers->links; link != NULL; link = link->next) {
+        ping(link, os_now(peers->node->loop));
         busy |= link->exchange_count > 0;
+    }
     os_timer_after(&peers->sweep, ppn_ms(busy ? 500 : 2000));
 }
 
@@ -500,6 +528,7 @@ void node_peers_close(struct node_peers *peers)
     if (peers == NULL)
         return;
     os_timer_stop(&peers->sweep);
+    peers->closing = true;
     while (peers->links != NULL)
         close_link(peers->links, PPN_ERROR_CLOSED, "this node stops");
     os_listener_close(peers->listener);

@@ -50,7 +50,8 @@ enum ppn_error node_peers_open(struct node *node, struct node_peers **peers,
 void node_peers_close(struct node_peers *peers);
 
 /* Sends a frame of the connection (stream 0) to a member, dialling if need be. UNREACHABLE for what
- * is no member; FULL when the queue to it is full. Delivery is not promised: the flows retry. */
+ * is no member, and while peers is NULL (there is no mesh yet, or no more); FULL when the queue to
+ * it is full. Delivery is not promised: the flows retry. */
 enum ppn_error node_peers_send(struct node_peers *peers, const struct ppn_node_id *to,
                                const struct wire_peer_frame *frame) PPN_CHECK;
 
