@@ -4,12 +4,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/api_server.h"
 #include "base/assert.h"
 #include "node/node.h"
 #include "node/peers.h"
 #include "node/serve.h"
 
-enum { SWITCHING_PROTOCOLS = 101 };
+enum {
+    SWITCHING_PROTOCOLS = 101,
+    ANSWERS_MAX = 128, /* open at a time for other members ... */
+    ANSWERS_PER_MEMBER_MAX = 32
+};
+
+_Static_assert(ANSWERS_MAX + API_CONNECTIONS_MAX <= API_REQUESTS_MAX,
+               "members leave room for the people on this machine");
 
 /* Both ends of a forwarded request. Forwarding: `request` is a person's here and the exchange asks
  * elsewhere. Answering: `request` was opened here for a peer. Credit is what we may still send. */
@@ -23,8 +31,8 @@ struct relay {
     bool head_sent; /* answering */
     bool body_over; /* what we send as the asker */
     bool upgrade;
-    uint32_t credit;
-    uint32_t taken; /* received bytes whose credit was not given back yet */
+    uint32_t credit; /* at most WIRE_API_WINDOW */
+    uint32_t taken;  /* received bytes whose credit was not given back yet */
     struct os_closure pump;
 };
 
@@ -53,6 +61,23 @@ static void give_back(struct relay *relay, uint32_t bytes)
         relay->taken = 0;
 }
 
+/* False: the peer sends more than it has credit for. */
+static bool within_credit(const struct relay *relay, struct ppn_slice bytes)
+{
+    PPN_ASSERT(relay->taken <= WIRE_API_WINDOW);
+    return bytes.size <= WIRE_API_WINDOW - relay->taken;
+}
+
+/* False: the peer gives back more than was sent. */
+static bool take_credit(struct relay *relay, uint32_t bytes)
+{
+    PPN_ASSERT(relay->credit <= WIRE_API_WINDOW);
+    if (bytes > WIRE_API_WINDOW - relay->credit)
+        return false;
+    relay->credit += bytes;
+    return true;
+}
+
 static bool send_data(struct relay *relay, struct ppn_slice bytes)
 {
     struct wire_peer_frame frame = {.kind = WIRE_PEER_API_DATA, .api_data = bytes};
@@ -76,7 +101,7 @@ static void fail_forward(struct relay *relay, enum ppn_error reason, const char 
     struct api_request *request = relay->request;
     char scratch[PPN_FINGERPRINT_TEXT];
     const char *name = node_member_name(relay->remote->node, &relay->member, scratch);
-    node_exchange_close(&relay->exchange, false, PPN_OK, NULL);
+    node_exchange_close(&relay->exchange, true, reason, text);
     relay->request = NULL;
     if (request != NULL)
         api_reply_error(request, reason, "node %s: %s", name, text);
@@ -126,7 +151,8 @@ static void forward_frame(void *context, const struct wire_peer_frame *frame)
         return;
     }
     if (frame->kind == WIRE_PEER_API_DATA) {
-        if (!relay->head_sent || api_stream_bytes(relay->request, frame->api_data) != PPN_OK) {
+        if (!relay->head_sent || !within_credit(relay, frame->api_data) ||
+            api_stream_bytes(relay->request, frame->api_data) != PPN_OK) {
             fail_forward(relay, PPN_ERROR_FULL, "it sends more than was asked for");
             return;
         }
@@ -142,8 +168,10 @@ static void forward_frame(void *context, const struct wire_peer_frame *frame)
         return;
     }
     if (frame->kind == WIRE_PEER_API_WINDOW) {
-        relay->credit += frame->window;
-        api_request_resume(relay->request);
+        if (take_credit(relay, frame->window))
+            api_request_resume(relay->request);
+        else
+            fail_forward(relay, PPN_ERROR_INVALID, "it takes more than was sent");
         return;
     }
     fail_forward(relay, PPN_ERROR_INVALID, "an answer of the wrong kind");
@@ -157,6 +185,7 @@ static void forward_end(void *context, enum ppn_error reason, const char *text)
 static void forward_drain(void *context)
 {
     struct relay *relay = context;
+    give_back(relay, 0);
     if (relay->request != NULL && !relay->body_over)
         api_request_resume(relay->request);
 }
@@ -244,6 +273,12 @@ static void finish_answer(struct relay *relay)
     free_relay(relay);
 }
 
+static void abandon_answer(struct relay *relay, enum ppn_error reason, const char *text)
+{
+    node_exchange_close(&relay->exchange, true, reason, text);
+    finish_answer(relay);
+}
+
 static bool send_head(struct relay *relay, const struct api_answer *answer)
 {
     struct wire_peer_frame frame = {.kind = WIRE_PEER_API_HEAD};
@@ -251,8 +286,8 @@ static bool send_head(struct relay *relay, const struct api_answer *answer)
     frame.api_head.status =
         answer->kind == API_ANSWER_UPGRADE ? SWITCHING_PROTOCOLS : answer->status;
     frame.api_head.content_type = ppn_slice(type, strnlen(type, WIRE_API_CONTENT_TYPE_MAX));
-    relay->head_sent = true;
-    return node_exchange_send(&relay->exchange, &frame) == PPN_OK;
+    relay->head_sent = node_exchange_send(&relay->exchange, &frame) == PPN_OK;
+    return relay->head_sent;
 }
 
 /* Moves as much of the answer as credit and queue allow. */
@@ -272,14 +307,21 @@ static void pump_answer(void *context)
         enum api_pull pull = api_request_pull(relay->request, bytes, room, &size);
         if (pull == API_PULL_WAIT)
             return;
+        if (pull == API_PULL_END && api_request_failed(relay->request)) {
+            abandon_answer(relay, PPN_ERROR_CLOSED, "the answer was cut short");
+            return;
+        }
         if (pull == API_PULL_END) {
-            (void)send_end(relay);
+            if (!send_end(relay))
+                return;
             node_exchange_close(&relay->exchange, false, PPN_OK, NULL);
             finish_answer(relay);
             return;
         }
-        if (!send_data(relay, ppn_slice(bytes, size)))
+        if (!send_data(relay, ppn_slice(bytes, size))) {
+            abandon_answer(relay, PPN_ERROR_FULL, "the connection's queue is full");
             return;
+        }
     }
 }
 
@@ -300,11 +342,13 @@ static void answer_frame(void *context, const struct wire_peer_frame *frame)
 {
     struct relay *relay = context;
     if (frame->kind == WIRE_PEER_API_DATA) {
+        if (!within_credit(relay, frame->api_data)) {
+            abandon_answer(relay, PPN_ERROR_INVALID, "more bytes than credit");
+            return;
+        }
         size_t fed = api_request_feed(relay->request, frame->api_data);
         if (fed < frame->api_data.size) {
-            node_exchange_close(&relay->exchange, true, PPN_ERROR_FULL,
-                                "the receiver cannot take it so fast");
-            finish_answer(relay);
+            abandon_answer(relay, PPN_ERROR_FULL, "the receiver cannot take it so fast");
             return;
         }
         give_back(relay, (uint32_t)fed);
@@ -315,12 +359,13 @@ static void answer_frame(void *context, const struct wire_peer_frame *frame)
         return;
     }
     if (frame->kind == WIRE_PEER_API_WINDOW) {
-        relay->credit += frame->window;
-        os_defer(relay->remote->node->loop, &relay->pump);
+        if (take_credit(relay, frame->window))
+            os_defer(relay->remote->node->loop, &relay->pump);
+        else
+            abandon_answer(relay, PPN_ERROR_INVALID, "more credit than was used");
         return;
     }
-    node_exchange_close(&relay->exchange, true, PPN_ERROR_INVALID, "unexpected frame");
-    finish_answer(relay);
+    abandon_answer(relay, PPN_ERROR_INVALID, "unexpected frame");
 }
 
 static void answer_end(void *context, enum ppn_error reason, const char *text)
@@ -333,7 +378,19 @@ static void answer_end(void *context, enum ppn_error reason, const char *text)
 static void answer_drain(void *context)
 {
     struct relay *relay = context;
+    give_back(relay, 0);
     os_defer(relay->remote->node->loop, &relay->pump);
+}
+
+/* Whether one more answer for this member is within its share. */
+static bool share_left(const struct node_remote *remote, const struct ppn_node_id *member)
+{
+    uint32_t all = 0, same = 0;
+    for (const struct relay *relay = remote->relays; relay != NULL; relay = relay->next) {
+        all += relay->answering;
+        same += relay->answering && ppn_node_id_equal(&relay->member, member);
+    }
+    return all < ANSWERS_MAX && same < ANSWERS_PER_MEMBER_MAX;
 }
 
 static void refuse(struct node_link *link, const struct wire_peer_frame *frame,
@@ -363,6 +420,10 @@ void node_remote_frame(struct node_remote *remote, struct node_link *link,
     target[writer.size] = '\0';
     if (asked->hops >= WIRE_API_HOPS_MAX || writer.overflow) {
         refuse(link, frame, PPN_ERROR_REFUSED, "forwarded too often");
+        return;
+    }
+    if (!share_left(remote, node_link_peer(link))) {
+        refuse(link, frame, PPN_ERROR_BUSY, "too many requests at a time");
         return;
     }
     struct relay *relay = new_relay(remote, node_link_peer(link));
