@@ -204,8 +204,9 @@ static void tell_members(struct session *session)
                      ppn_slice(session->request_bytes, session->request_size), &session->from);
 }
 
+/* It may outlive the server that asked for it: the log answers after a revocation or at the end. */
 struct redemption {
-    struct node_join_server *server;
+    struct node *node;
     uint64_t generation;
 };
 
@@ -214,8 +215,8 @@ static void decide(struct session *session);
 static void on_redeemed(void *context, const struct ppn_failure *failure)
 {
     struct redemption *redemption = context;
-    struct node_join_server *server = redemption->server;
-    for (uint32_t i = 0; i < NODE_JOIN_SESSIONS_MAX; i++) {
+    struct node_join_server *server = redemption->node->join_server;
+    for (uint32_t i = 0; server != NULL && i < NODE_JOIN_SESSIONS_MAX; i++) {
         struct session *session = server->sessions[i];
         if (session == NULL || session->generation != redemption->generation ||
             session->state != SESSION_REDEEMING)
@@ -252,7 +253,7 @@ static void redeem(struct session *session)
         return;
     }
     session->state = SESSION_REDEEMING;
-    *redemption = (struct redemption){session->server, session->generation};
+    *redemption = (struct redemption){node, session->generation};
     node_log_submit(node->log, admission_made_slice(&made), on_redeemed, redemption);
 }
 
@@ -434,6 +435,18 @@ static enum ppn_error start_channel(struct session *session)
     return wire_channel_init(&session->channel, &config, &nothing);
 }
 
+/* Says "busy" where the socket takes it at once: nothing is kept or waited for here. */
+static void turn_away(struct node_join_server *server, int fd)
+{
+    uint8_t bytes[WIRE_CHANNEL_HANDSHAKE_MAX];
+    struct ppn_writer writer = ppn_writer(bytes, sizeof(bytes));
+    wire_channel_busy(&writer);
+    if (write(fd, writer.data, writer.size) < 0)
+        ppn_log(PPN_LOG_DEBUG, "join-busy-unsent", "sessions=%u", server->session_count);
+    (void)close(fd);
+    os_listener_release(server->listener);
+}
+
 static void on_accept(void *context, int fd, const struct ppn_endpoint *from)
 {
     struct node_join_server *server = context;
@@ -445,8 +458,7 @@ static void on_accept(void *context, int fd, const struct ppn_endpoint *from)
                                   ? calloc(1, sizeof(*session))
                                   : NULL;
     if (session == NULL) {
-        (void)close(fd);
-        os_listener_release(server->listener);
+        turn_away(server, fd);
         return;
     }
     *session = (struct session){.server = server, .from = *from};
@@ -512,7 +524,7 @@ enum ppn_error node_join_server_open(struct node *node, struct node_join_server 
         return ppn_fail(failure, PPN_ERROR_NO_MEMORY, "out of memory");
     struct os_listener_config config = {
         .bind.port = node->options.listen.port,
-        .connections_max = NODE_JOIN_SESSIONS_MAX,
+        .connections_max = NODE_JOIN_SESSIONS_MAX + 1, /* the last one is told that it is busy */
         .on_accept = on_accept,
         .context = server,
     };
@@ -548,5 +560,6 @@ void node_join_server_close(struct node_join_server *server)
             end_session(server->sessions[i], false);
     }
     os_listener_close(server->listener);
+    server->node->join_server = NULL;
     free(server);
 }
