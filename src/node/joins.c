@@ -27,16 +27,18 @@ static void remove_row(struct node_joins *joins, uint32_t index)
     node_events_join(joins->node->events, &gone, true);
 }
 
+static bool decided(const struct node_joins *joins, const struct ppn_node_id *id)
+{
+    enum admission_standing standing = admission_standing(node_log_core(joins->node->log), id);
+    return standing == ADMISSION_MEMBER || standing == ADMISSION_DENIED ||
+           standing == ADMISSION_REVOKED;
+}
+
 static void sweep(struct node_joins *joins)
 {
-    const struct admission *log = node_log_core(joins->node->log);
     struct ppn_instant now = os_now(joins->node->loop);
     for (uint32_t i = joins->count; i-- > 0;) {
-        const struct ppn_node_id *id = &joins->rows[i].request.node;
-        enum admission_standing standing = admission_standing(log, id);
-        bool decided = standing == ADMISSION_MEMBER || standing == ADMISSION_DENIED ||
-                       standing == ADMISSION_REVOKED;
-        if (decided || ppn_due(joins->rows[i].expires, now))
+        if (decided(joins, &joins->rows[i].request.node) || ppn_due(joins->rows[i].expires, now))
             remove_row(joins, i);
     }
 }
@@ -50,10 +52,13 @@ static void on_timer(void *context)
 }
 
 static void keep(struct node_joins *joins, const struct admission_request *request,
-                 const struct ppn_endpoint *from)
+                 const struct ppn_endpoint *from, const struct ppn_node_id *by)
 {
     struct ppn_instant expires =
         ppn_after(os_now(joins->node->loop), ppn_seconds(NODE_JOIN_EXPIRY_S));
+    uint32_t same = 0;
+    if (decided(joins, &request->node))
+        return;
     for (uint32_t i = 0; i < joins->count; i++) {
         if (ppn_node_id_equal(&joins->rows[i].request.node, &request->node)) {
             joins->rows[i].request = *request;
@@ -61,13 +66,14 @@ static void keep(struct node_joins *joins, const struct admission_request *reque
             joins->rows[i].expires = expires;
             return;
         }
+        same += ppn_node_id_equal(&joins->rows[i].told_by, by);
     }
-    if (joins->count == NODE_JOINS_MAX) {
+    if (joins->count == NODE_JOINS_MAX || same >= NODE_JOINS_PER_MEMBER_MAX) {
         ppn_log(PPN_LOG_WARN, "joins-full", "text=\"a join request was turned away\"");
         return;
     }
     struct node_join *row = &joins->rows[joins->count++];
-    *row = (struct node_join){*request, *from, os_clock_wall().unix_ms, expires};
+    *row = (struct node_join){*request, *from, *by, os_clock_wall().unix_ms, expires};
     ppn_log(PPN_LOG_INFO, "join-requested", "name=%s", request->name);
     node_events_join(joins->node->events, row, false);
     if (!os_timer_armed(&joins->timer))
@@ -80,7 +86,7 @@ void node_joins_knock(struct node_joins *joins, const struct admission_request *
     struct wire_peer_frame frame = {.kind = WIRE_PEER_JOIN};
     struct node_member member;
     uint32_t cursor = 0;
-    keep(joins, request, from);
+    keep(joins, request, from, &joins->node->identity.id);
     frame.join.request = bytes;
     frame.join.from = *from;
     while (node_member_next(joins->node, &cursor, &member)) {
@@ -104,7 +110,7 @@ void node_joins_told(struct node_joins *joins, const struct ppn_node_id *by,
                 node_member_name(joins->node, by, scratch), ppn_error_text(error));
         return;
     }
-    keep(joins, &request, &frame->join.from);
+    keep(joins, &request, &frame->join.from, by);
 }
 
 uint32_t node_joins_count(struct node_joins *joins)

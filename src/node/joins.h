@@ -20,13 +20,15 @@ struct node_link;
 
 enum {
     NODE_JOINS_MAX = 256,
-    NODE_JOIN_REPEAT_S = 15, /* how often a waiting request is told again */
-    NODE_JOIN_EXPIRY_S = 50  /* forgotten when not told again */
+    NODE_JOINS_PER_MEMBER_MAX = 128, /* of these, told by one member (or knocking here) */
+    NODE_JOIN_REPEAT_S = 15,         /* how often a waiting request is told again */
+    NODE_JOIN_EXPIRY_S = 50          /* forgotten when not told again */
 };
 
 struct node_join {
     struct admission_request request;
     struct ppn_endpoint from;
+    struct ppn_node_id told_by;
     int64_t asked_unix_ms;
     struct ppn_instant expires;
 };
