@@ -96,6 +96,36 @@ static enum ppn_error wait_for(struct admission *log, const struct admission_att
     return PPN_OK;
 }
 
+static bool has_a_say(const struct admission *log, const struct admission_key *key)
+{
+    uint32_t person;
+    if (!admission_person_find(log, key, &person))
+        return false;
+    uint32_t admin = log->persons[person].admin;
+    return log->persons[person].member != 0 ||
+           (admin != 0 && admin <= log->now.admins && log->now.powers[admin - 1] != 0);
+}
+
+/* Whether somebody else, who has a say today, builds on the entry: then it must not be refused, or
+ * all that follows would wait for ever. */
+static bool is_needed(const struct admission *log, const struct admission_attempt *attempt)
+{
+    struct admission_attempt waits;
+    for (uint32_t i = 0; i < log->waiting_count; i++) {
+        const struct admission_waiting *waiting = &log->waiting[i];
+        enum ppn_error error =
+            read_attempt(log, ppn_slice(waiting->bytes, waiting->size), &waits, NULL);
+        PPN_ASSERT(error == PPN_OK);
+        bool builds = false;
+        for (uint32_t k = 0; k < waits.entry.parent_count; k++)
+            builds = builds || ppn_hash_equal(&waits.entry.parents[k], &attempt->id);
+        if (builds && !admission_key_equal(&waits.entry.author, &attempt->entry.author) &&
+            has_a_say(log, &waits.entry.author))
+            return true;
+    }
+    return false;
+}
+
 static enum ppn_error check_room(const struct admission *log,
                                  const struct admission_attempt *attempt, struct ppn_failure *why)
 {
@@ -105,7 +135,7 @@ static enum ppn_error check_room(const struct admission *log,
                         ADMISSION_ENTRIES_MAX);
     if (admission_person_find(log, &attempt->entry.author, &author) &&
         admission_by_seq(log, author, attempt->entry.seq, &other) &&
-        log->persons[author].forks >= ADMISSION_FORKS_MAX)
+        log->persons[author].forks >= ADMISSION_FORKS_MAX && !is_needed(log, attempt))
         return ppn_fail(why, PPN_ERROR_FULL,
                         "its author has contradicted itself %d times: no more is kept",
                         ADMISSION_FORKS_MAX);

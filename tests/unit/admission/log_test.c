@@ -116,3 +116,34 @@ Test(log, an_audit_tells_who_admitted_a_node_on_whose_authority)
     cr_assert_eq(admission_audit_node(f.log, &stranger, &audit), PPN_ERROR_NOT_FOUND);
     fixture_free(&f);
 }
+
+Test(log, a_flood_of_contradictions_is_bounded_and_blocks_nobody)
+{
+    struct fixture a = fixture_new();
+    struct admission_keypair rogue = pair(2), honest = pair(3);
+    struct admission_keypair *by = &rogue;
+    add_admin(&a, &a.founder, 2, ADMISSION_POWER_ADMIT);
+    add_admin(&a, &a.founder, 3, ADMISSION_POWERS_ADMIN);
+    struct fixture b = fixture_empty(&a), maker = fixture_empty(&a);
+    copy_all(&a, &b);
+    copy_all(&a, &maker);
+    enum admission_verdict verdict = ADMISSION_REFUSED;
+    for (uint32_t i = 0; i < 2 * (ADMISSION_FORKS_MAX + 8); i++) {
+        struct admission_entry entry = {.kind = ADMISSION_DENY};
+        entry.as.deny.node = node_id((uint8_t)(20 + i));
+        struct admission_made made = make_by(&maker, &by, 1, entry);
+        verdict = offer(i % 2 == 0 ? &a : &b, &made);
+        cr_assert_eq(verdict,
+                     i / 2 <= ADMISSION_FORKS_MAX ? ADMISSION_ACCEPTED : ADMISSION_REFUSED);
+    }
+    cr_assert_eq(b.why.code, PPN_ERROR_FULL);
+    admit(&b, &honest, 10, "laptop");
+    for (uint32_t i = admission_entry_count(b.log); i-- > 0;)
+        verdict = admission_offer(a.log, a.now, 1, admission_record_at(b.log, i).envelope,
+                                  &a.update, &a.why);
+    cr_assert(is_member(&a, 10));
+    cr_assert_leq(admission_entry_count(a.log), 3 + 1 + ADMISSION_FORKS_MAX + 1 + 16);
+    fixture_free(&a);
+    fixture_free(&b);
+    fixture_free(&maker);
+}
