@@ -12,7 +12,14 @@
  * later; news waits for tokens, loads for half a bucket, so that they are the first to be thinned.
  */
 
-enum { PUSH_FANOUT = 3, LOAD_FANOUT = 2, COPIES = 4, LOAD_COPIES = 3, LOAD_RESERVE = 190 };
+enum {
+    PUSH_FANOUT = 3,
+    LOAD_FANOUT = 2,
+    COPIES = 4,
+    COPIES_VERDICTS = 6,
+    LOAD_COPIES = 3,
+    LOAD_RESERVE = 190
+};
 
 static enum gossip_class class_of(enum gossip_item_kind kind)
 {
@@ -30,7 +37,9 @@ static uint32_t log2_up(uint32_t n)
 static uint32_t copies(const struct gossip *g, enum gossip_class class)
 {
     uint32_t others = g->members > 1 ? g->members - 1 : 1;
-    uint32_t wanted = class == GOSSIP_CLASS_LOAD ? LOAD_COPIES : COPIES + log2_up(g->members) / 2;
+    uint32_t wanted = class == GOSSIP_CLASS_LOAD       ? LOAD_COPIES
+                      : class == GOSSIP_CLASS_VERDICTS ? COPIES_VERDICTS + log2_up(g->members) / 2
+                                                       : COPIES + log2_up(g->members) / 2;
     return wanted < 2 * others ? wanted : 2 * others;
 }
 

@@ -246,7 +246,16 @@ static struct ppn_instant settled(const struct gossip *g, const struct gossip_ca
     return ppn_before(window, quiet) ? quiet : window;
 }
 
-/* One voice alone never says DEAD, except of a host that answered for its agent. */
+/* A few voices out of many never say DEAD, except of a host that answered for its agent. */
+static bool enough_voices(const struct gossip *g, const struct gossip_case *c,
+                          const struct tally *tally)
+{
+    uint16_t observers[GOSSIP_TARGETS_MAX];
+    uint32_t count = gossip_observers_of(g, c->subject, observers);
+    uint32_t voices = tally->failing + tally->refused;
+    return voices >= 2 && 2 * voices >= count;
+}
+
 static void condemn(struct gossip *g, struct ppn_instant now, struct gossip_case *c,
                     const struct tally *tally, enum gossip_cause cause)
 {
@@ -326,8 +335,8 @@ static void judge_lost(struct gossip *g, struct ppn_instant now, struct gossip_c
     if (slot->cause != GOSSIP_CAUSE_REFUSED && judge_refused(g, now, c, tally))
         return;
     if (slot->state == GOSSIP_UNREACHABLE &&
-        tally->failing + tally->refused >= dead_quorum(tally->live) &&
-        tally->failing + tally->refused >= 2 && majority(g, now))
+        tally->failing + tally->refused >= dead_quorum(tally->live) && enough_voices(g, c, tally) &&
+        majority(g, now))
         gossip_state_set(g, now, c->subject, GOSSIP_DEAD, (enum gossip_cause)slot->cause);
 }
 
