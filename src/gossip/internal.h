@@ -65,8 +65,7 @@ enum {
 enum {
     SLOT_MEMBER = 1,
     SLOT_PATH_DEGRADED = 2,
-    SLOT_DOUBTFUL = 4, /* never heard here, and a peer holds it for lost */
-    SLOT_FELLOW_TOLD = 8
+    SLOT_DOUBTFUL = 4 /* never heard here, and a peer holds it for lost */
 };
 
 /* One member in one view. There are N*N of these in a simulation of N nodes: 32 bytes. `heard` and
@@ -104,7 +103,6 @@ struct gossip_probe {
     uint8_t nacks_due;
     bool reached_by_fellow;
     bool nacked;     /* the askers were told PENDING */
-    bool voided;     /* a late tick started it afresh */
     uint32_t life;   /* the subject's, when the probe began */
     uint32_t number; /* of try 0; try i carries number + i */
     uint32_t former; /* the same before a late tick; 0: none */

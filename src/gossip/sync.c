@@ -224,9 +224,8 @@ static void hearsay(struct gossip *g, struct ppn_instant now, uint16_t index,
         gossip_state_set(g, now, index, GOSSIP_ALIVE, GOSSIP_CAUSE_NONE);
 }
 
-static void want_add(struct gossip *g, struct gossip_packet *want, gossip_tag tag, uint8_t kinds)
+static void want_add(struct gossip_packet *want, gossip_tag tag, uint8_t kinds)
 {
-    (void)g;
     if (want == NULL || kinds == 0 || want->of.want.count == GOSSIP_WANTS_MAX)
         return;
     want->of.want.wants[want->of.want.count++] = (struct gossip_want){tag, kinds};
@@ -253,7 +252,7 @@ static void range_receive(struct gossip *g, struct ppn_instant now, uint16_t fro
             hearsay(g, now, index, &theirs);
         }
         struct exchange exchange = compare(g, &mine, &theirs);
-        want_add(g, want, theirs.tag, exchange.want);
+        want_add(want, theirs.tag, exchange.want);
         if (listed && index != from)
             gossip_sync_give(g, from, index, exchange.give);
         /* Lost here only: it has nothing to refute, so one ping must tell. */

@@ -192,3 +192,46 @@ Test(cluster, a_paused_agent_blames_nobody)
     t.world->nodes[0].healthy = true;
     end(&t);
 }
+
+Test(cluster, a_disk_is_lost_and_peers_remember)
+{
+    struct telling t;
+    begin(&t, "lost-disk", 4);
+    world_start_all(t.world, ppn_seconds(1));
+    world_run_for(t.world, ppn_seconds(10));
+    for (uint32_t i = 0; i < 5; i++) {
+        world_leave(t.world, 0);
+        world_run_for(t.world, ppn_seconds(1));
+        world_start(t.world, 0);
+        world_run_for(t.world, ppn_seconds(2));
+    }
+    narrate(&t, "n1, in its sixth epoch, loses its disk and starts with the same key");
+    world_leave(t.world, 0);
+    t.world->nodes[0].epoch = 0;
+    t.world->nodes[0].row_count = 0;
+    world_run_for(t.world, ppn_seconds(1));
+    world_start(t.world, 0);
+    world_run_for(t.world, ppn_seconds(5));
+    struct gossip_member member;
+    cr_assert(gossip_member(t.world->nodes[1].core, &t.world->nodes[0].id, &member) == PPN_OK);
+    cr_assert(member.epoch == 7, "epoch %u", member.epoch);
+    cr_assert(t.world->clones == 0, "a lost disk is no clone");
+    end(&t);
+}
+
+Test(cluster, a_machine_that_slept_comes_back_by_itself)
+{
+    struct telling t;
+    begin(&t, "slept", 3);
+    world_start_all(t.world, ppn_seconds(1));
+    world_run_for(t.world, ppn_seconds(10));
+    narrate(&t, "n3's lid is closed for an hour");
+    cut(&t, 2, 1);
+    world_pause(t.world, 2, ppn_seconds(3600));
+    world_run_for(t.world, ppn_seconds(3600));
+    narrate(&t, "and opened");
+    cut(&t, 2, 0);
+    world_event(t.world, 2, &(struct gossip_event){.kind = GOSSIP_EVENT_SUSPENDED});
+    world_run_for(t.world, ppn_seconds(2));
+    end(&t);
+}
