@@ -88,6 +88,25 @@ static bool quick_redeem(struct admission *log, uint32_t index, struct admission
     return true;
 }
 
+static bool quick_rekey(struct admission *log, uint32_t index, struct admission_update *update)
+{
+    uint32_t person = log->items[index].subject;
+    struct admission_person *node = &log->persons[person];
+    char name[PPN_NAME_MAX + 1];
+    bool later =
+        node->rekey == 0 || admission_order(&log->items[node->rekey - 1], &log->items[index]) < 0;
+    if (!by_plain_member(log, index) || !later || log->renamed != 0 ||
+        admission_wg_owner(log, facts_of(log, index)->wg_key) != UINT32_MAX)
+        return false;
+    admission_claim(log, index);
+    node->rekey = index + 1;
+    memcpy(name, log->members[node->member - 1].name, sizeof name);
+    admission_member_drop(log, person);
+    admission_member_put(log, person, name);
+    admission_update_add(update, ADMISSION_MEMBER_CHANGED)->member = log->members[node->member - 1];
+    return true;
+}
+
 /* Nothing stands against what its author signs. */
 static bool plain_author(const struct admission *log, const struct admission_item *item)
 {
@@ -122,6 +141,8 @@ bool admission_fold_quick(struct admission *log, uint32_t index, struct admissio
         return quick_revoke(log, index, update);
     case ADMISSION_REDEEM:
         return quick_redeem(log, index, update);
+    case ADMISSION_REKEY:
+        return quick_rekey(log, index, update);
     default:
         return false;
     }

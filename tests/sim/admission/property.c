@@ -107,11 +107,58 @@ static const char *check_records(const struct admission *log, const struct world
     return NULL;
 }
 
+/* What a shell knows that only listens to updates. */
+struct mirror {
+    struct admission_member members[MODEL_KEYS];
+    uint32_t count, persisted;
+};
+
+/* Entries before what follows from them, removals before the rest, nothing twice. */
+static const char *listen(struct mirror *mirror, const struct admission_update *update)
+{
+    for (uint32_t i = 0; i < update->count; i++) {
+        const struct admission_update_item *item = &update->items[i];
+        mirror->persisted += item->kind == ADMISSION_PERSIST;
+        bool added = item->kind == ADMISSION_MEMBER_ADDED;
+        bool removed = item->kind == ADMISSION_MEMBER_REMOVED;
+        if (!added && !removed && item->kind != ADMISSION_MEMBER_CHANGED)
+            continue;
+        uint32_t at = 0;
+        while (at < mirror->count && !ppn_node_id_equal(&mirror->members[at].id, &item->member.id))
+            at++;
+        if (added != (at == mirror->count) || update->items[0].kind != ADMISSION_PERSIST)
+            return "updates out of step";
+        if (removed)
+            mirror->members[at] = mirror->members[--mirror->count];
+        else
+            mirror->members[at] = item->member;
+        mirror->count += added;
+    }
+    return NULL;
+}
+
+static const char *check_mirror(const struct mirror *mirror, const struct admission *log)
+{
+    if (mirror->persisted != admission_entry_count(log) ||
+        mirror->count != admission_member_count(log))
+        return "updates: count";
+    for (uint32_t i = 0; i < mirror->count; i++) {
+        const struct admission_member *want = &mirror->members[i];
+        const struct admission_member *have = admission_member_by_id(log, &want->id);
+        if (have == NULL || strcmp(have->name, want->name) != 0 ||
+            memcmp(have->wg_key, want->wg_key, sizeof have->wg_key) != 0 ||
+            have->lease_until_unix_ms != want->lease_until_unix_ms)
+            return "updates: member";
+    }
+    return NULL;
+}
+
 static const char *deliver(struct admission *log, const struct world *w, struct ppn_random *random,
                            uint32_t replica)
 {
     uint32_t order[2 * WORLD_OFFERS], count = 0;
     struct admission_update update = {0};
+    struct mirror mirror = {.count = 0};
     const char *problem = NULL;
     for (uint32_t i = 0; i < w->offer_count; i++)
         order[count++] = replica == 1 ? w->offer_count - 1 - i : i;
@@ -122,6 +169,7 @@ static const char *deliver(struct admission *log, const struct world *w, struct 
     }
     for (uint32_t i = 0; i < count && problem == NULL; i++) {
         const struct world_offer *offer = &w->offers[order[i]];
+        admission_update_reset(&update);
         enum admission_verdict verdict =
             admission_offer(log, (struct ppn_wall){w->now_unix_ms}, 0,
                             ppn_slice(offer->bytes, offer->size), &update, NULL);
@@ -129,6 +177,8 @@ static const char *deliver(struct admission *log, const struct world *w, struct 
             problem = "accepted what the rules refuse";
         if (verdict == ADMISSION_REFUSED && offer->accepted)
             problem = "refused what the rules accept";
+        if (problem == NULL)
+            problem = listen(&mirror, &update);
         if (i == count / 2) {
             struct ppn_hash grown = admission_members_digest(log);
             admission_refold(log);
@@ -138,7 +188,7 @@ static const char *deliver(struct admission *log, const struct world *w, struct 
         }
     }
     admission_update_free(&update);
-    return problem;
+    return problem != NULL ? problem : check_mirror(&mirror, log);
 }
 
 static const char *check_world(const struct world *w, enum admission_rule mutant,
