@@ -57,8 +57,6 @@ static void on_ready(void *context, enum wg_backend backend, const struct ppn_fa
     }
     mesh->backend = backend;
     mesh->ready = true;
-    ppn_log(PPN_LOG_INFO, "mesh-up", "interface=%s backend=%s", mesh->node->options.interface,
-            wg_backend_name(backend));
     node_mesh_local(mesh);
     node_mesh_members(mesh);
     node_notify_mesh(mesh->node, NULL);

@@ -8,6 +8,7 @@
 #include "api/api_request.h"
 #include "base/assert.h"
 #include "base/log.h"
+#include "node/machines.h"
 #include "node/node.h"
 #include "node/requests_internal.h"
 #include "os/os_clock.h"
@@ -256,6 +257,31 @@ static bool restore_row(void *context, struct ppn_slice key, struct ppn_slice va
     return true;
 }
 
+/* What changed while this node did not run: members that are none any more, machines that are gone.
+ */
+static void tell_missed(struct node_requests *requests)
+{
+    struct node *node = requests->node;
+    struct fleet_request_view request;
+    struct fleet_hold_view hold;
+    struct node_member member;
+    struct ppn_vm_info info;
+    uint32_t cursor = 0;
+    while (fleet_request_next(requests->core, &cursor, &request)) {
+        if (!ppn_node_id_is_zero(&request.node) && !node_member_by_id(node, &request.node, &member))
+            node_requests_member(requests, &request.node, FLEET_NODE_REMOVED);
+    }
+    cursor = 0;
+    while (fleet_hold_next(requests->core, &cursor, &hold)) {
+        struct fleet_event removed = {.kind = FLEET_EVENT_VM_REMOVED, .request = hold.id};
+        if (hold.state == FLEET_HOLD_IN_SERVICE &&
+            !vm_host_find(node_machines_host(node->machines), &hold.id, &info))
+            node_requests_event(requests, &removed);
+        if (!node_member_by_id(node, &hold.origin, &member))
+            node_requests_member(requests, &hold.origin, FLEET_NODE_REMOVED);
+    }
+}
+
 enum ppn_error node_requests_open(struct node *node, struct node_requests **out,
                                   struct ppn_failure *failure)
 {
@@ -282,6 +308,7 @@ enum ppn_error node_requests_open(struct node *node, struct node_requests **out,
                         ppn_error_text(error));
     struct fleet_event start = {.kind = FLEET_EVENT_START};
     node_requests_event(requests, &start);
+    tell_missed(requests);
     return PPN_OK;
 }
 

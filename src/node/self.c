@@ -210,7 +210,7 @@ static void start_probe(struct node_self *self)
 {
     char cache[NODE_PATH_MAX + 16];
     struct ppn_failure failure = {0};
-    (void)snprintf(cache, sizeof(cache), "%s/kvm.json", self->node->options.state_dir);
+    (void)snprintf(cache, sizeof(cache), "%s/kvm-probe", self->node->options.state_dir);
     struct host_kvm_config config = {.cache_path = cache, .context = self, .on_done = on_kvm};
     if (host_kvm_start(self->node->loop, &config, &self->probe, &failure) != PPN_OK)
         ppn_log(PPN_LOG_WARN, "kvm-probe", "cause=\"%s\"", failure.text);
