@@ -139,8 +139,6 @@ static const char *void_reason(enum admission_void why)
         return "void: the invite is closed or not in force";
     case ADMISSION_VOID_USED_UP:
         return "void: the invite was used up by others";
-    case ADMISSION_VOID_EXPIRED:
-        return "void: the invite had expired";
     case ADMISSION_VOID_WITNESS:
         return "void: the node that signed it was no member";
     case ADMISSION_VOID_CONFLICT:

@@ -44,16 +44,16 @@ static void find_epochs(struct admission *log)
 {
     for (uint32_t i = 0; i < log->count; i++)
         log->items[i].epoch = UINT64_MAX;
-    uint32_t covered = 0; /* everything below has its epoch */
+    log->covered = 0;
     for (uint32_t s = 0; s < log->now.seal_count; s++) {
         uint32_t seal = log->now.seals[s];
         uint64_t number = log->control[log->items[seal].control].number;
-        for (uint32_t i = covered; i < seal; i++) {
+        for (uint32_t i = log->covered; i < seal; i++) {
             if (log->items[i].epoch == UINT64_MAX && before(log, i, seal))
                 log->items[i].epoch = number;
         }
-        while (covered < seal && log->items[covered].epoch != UINT64_MAX)
-            covered++;
+        while (log->covered < seal && log->items[log->covered].epoch != UINT64_MAX)
+            log->covered++;
     }
 }
 

@@ -107,6 +107,24 @@ static bool quick_rekey(struct admission *log, uint32_t index, struct admission_
     return true;
 }
 
+/* A seal over all that there is changes no order among what it covers. */
+static bool quick_seal(struct admission *log, uint32_t index)
+{
+    const struct admission_item *item = &log->items[index];
+    const struct admission_control *control = &log->control[item->control];
+    if (!admission_authority_now(log)->clean || control->renew_unix_ms != 0)
+        return false;
+    for (uint32_t i = item->past.base; i < index; i++) {
+        if (!admission_past_has(&item->past, i))
+            return false;
+    }
+    for (; log->covered < index; log->covered++) {
+        if (log->items[log->covered].epoch == UINT64_MAX)
+            log->items[log->covered].epoch = control->number;
+    }
+    return true;
+}
+
 /* Nothing stands against what its author signs. */
 static bool plain_author(const struct admission *log, const struct admission_item *item)
 {
@@ -119,15 +137,17 @@ static bool plain_author(const struct admission *log, const struct admission_ite
            !log->now.tainted[admin - 1] && !log->now.suspect[admin - 1];
 }
 
-bool admission_fold_quick(struct admission *log, uint32_t index, struct admission_update *update)
+static bool fold_quick(struct admission *log, uint32_t index, struct admission_update *update)
 {
     const struct admission_item *item = &log->items[index];
-    if (!log->now_valid || log->persons[item->author].fork_seq != 0 || !plain_author(log, item))
-        return false;
 #ifdef ADMISSION_MUTANTS
     if (log->mutant != ADMISSION_RULE_NONE)
         return false;
 #endif
+    if (item->kind == ADMISSION_SEAL)
+        return quick_seal(log, index);
+    if (!log->now_valid || log->persons[item->author].fork_seq != 0 || !plain_author(log, item))
+        return false;
     switch (item->kind) {
     case ADMISSION_ADMIT:
         if (!only_entry_about(log, index) || !unclaimed(log, index))
@@ -151,6 +171,6 @@ bool admission_fold_quick(struct admission *log, uint32_t index, struct admissio
 void admission_fold_entry(struct admission *log, uint32_t index, struct admission_update *update)
 {
     PPN_ASSERT(index + 1 == log->count);
-    if (!admission_fold_quick(log, index, update))
+    if (!fold_quick(log, index, update))
         admission_fold_all(log, update);
 }

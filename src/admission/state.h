@@ -72,7 +72,6 @@ enum admission_void {
     ADMISSION_VOID_WG_KEY,
     ADMISSION_VOID_INVITE,  /* closed, or not in force */
     ADMISSION_VOID_USED_UP, /* by: the redemption that won */
-    ADMISSION_VOID_EXPIRED,
     ADMISSION_VOID_WITNESS, /* its witness is no member */
     ADMISSION_VOID_CONFLICT /* two seals of one number; a recovery that lost */
 };
@@ -221,6 +220,7 @@ struct admission {
     uint32_t special_count, special_capacity;
     struct admission_contradiction *contradictions;
     uint32_t contradiction_count, contradiction_capacity;
+    uint32_t covered;     /* every entry below has its epoch */
     uint32_t special_end; /* above the highest of them */
     struct admission_facts *facts;
     uint32_t facts_count, facts_capacity;
@@ -260,12 +260,6 @@ bool admission_item_find(const struct admission *log, const struct ppn_hash *id,
 bool admission_by_seq(const struct admission *log, uint32_t author, uint64_t seq, uint32_t *index);
 void admission_decode(const struct admission *log, uint32_t index, struct admission_entry *entry);
 struct ppn_slice admission_body(const struct admission *log, uint32_t index);
-static inline bool admission_is_control(uint32_t kind)
-{
-    return kind == ADMISSION_GENESIS || kind == ADMISSION_ADMIN_ADD ||
-           kind == ADMISSION_ADMIN_REMOVE || kind == ADMISSION_POLICY || kind == ADMISSION_SEAL ||
-           kind == ADMISSION_RECOVER;
-}
 
 /* Orders by (epoch, height, id): the same on every replica, ancestors first. */
 int admission_order(const struct admission_item *a, const struct admission_item *b);
@@ -362,7 +356,6 @@ uint32_t admission_insert(struct admission *log, struct admission_attempt *attem
 /* Takes a new entry into the fold: by a short way where nothing else can be touched, else from
  * scratch. Appends member updates. */
 void admission_fold_entry(struct admission *log, uint32_t index, struct admission_update *update);
-bool admission_fold_quick(struct admission *log, uint32_t index, struct admission_update *update);
 void admission_fold_all(struct admission *log, struct admission_update *update);
 
 /* ---- members.c ---- */
