@@ -61,11 +61,15 @@ static void send_packet(struct node_gossip *gossip, const struct gossip_action *
 
 static void step(struct node_gossip *gossip, const struct gossip_event *event);
 
+/* The node's own memory: the flow may be gone when the store closes. */
 static void epoch_persisted(void *context, enum ppn_error error)
 {
-    struct node_gossip *gossip = context;
+    struct node *node = context;
+    struct node_gossip *gossip = node->gossip;
+    if (node->stopping || gossip == NULL)
+        return;
     if (error != PPN_OK) {
-        node_fatal(gossip->node, "gossip-epoch",
+        node_fatal(node, "gossip-epoch",
                    "cannot write the epoch of this start; free space in the state directory");
         return;
     }
@@ -83,7 +87,7 @@ static void persist_epoch(struct node_gossip *gossip, uint32_t epoch)
     store_batch_init(&batch);
     store_batch_put(&batch, STORE_META, ppn_slice(epoch_key, sizeof(epoch_key) - 1),
                     ppn_written(&writer));
-    store_commit(gossip->node->store, &batch, epoch_persisted, gossip);
+    store_commit(gossip->node->store, &batch, epoch_persisted, gossip->node);
 }
 
 static void keep_change(struct node_gossip *gossip, const struct gossip_action *action)
@@ -240,6 +244,7 @@ static enum ppn_error open_socket(struct node_gossip *gossip, struct ppn_failure
 {
     struct os_udp_config config = {
         .bind.port = PPN_PORT_GOSSIP,
+        .interface = gossip->node->options.interface,
         .freebind = true,
         .receive_buffer_bytes = RECEIVE_BUFFER_BYTES,
         .on_receive = on_receive,
@@ -292,6 +297,13 @@ enum ppn_error node_gossip_open(struct node *node, struct node_gossip **out,
     return PPN_OK;
 }
 
+enum ppn_error node_gossip_rebind(struct node_gossip *gossip, struct ppn_failure *failure)
+{
+    os_udp_close(gossip->udp);
+    gossip->udp = NULL;
+    return open_socket(gossip, failure);
+}
+
 void node_gossip_start(struct node_gossip *gossip)
 {
     struct gossip_event event = {.kind = GOSSIP_EVENT_START, .epoch = stored_epoch(gossip->node)};
@@ -305,7 +317,8 @@ void node_gossip_close(struct node_gossip *gossip)
     os_timer_stop(&gossip->timer);
     os_defer_cancel(gossip->node->loop, &gossip->tick);
     os_defer_cancel(gossip->node->loop, &gossip->tell);
-    os_udp_close(gossip->udp);
+    if (gossip->udp != NULL)
+        os_udp_close(gossip->udp);
     gossip_free(gossip->core);
     free(gossip->changes);
     free(gossip);

@@ -16,6 +16,10 @@ enum ppn_error node_gossip_open(struct node *node, struct node_gossip **gossip,
 void node_gossip_start(struct node_gossip *gossip);
 void node_gossip_close(struct node_gossip *gossip);
 
+/* The mesh interface was made anew: the socket belongs to the old one. */
+enum ppn_error node_gossip_rebind(struct node_gossip *gossip,
+                                  struct ppn_failure *failure) PPN_CHECK;
+
 /* This node's body of a plane changed. */
 void node_gossip_publish(struct node_gossip *gossip, enum gossip_plane plane,
                          struct ppn_slice body);

@@ -220,8 +220,11 @@ static void take_hints(struct node_join_client *client, struct ppn_slice bytes)
 
 static void on_settled(void *context, const struct ppn_failure *failure)
 {
-    struct node_join_client *client = context;
-    const struct admission *log = node_log_core(client->node->log);
+    struct node *node = context;
+    struct node_join_client *client = node->join_client;
+    const struct admission *log = node_log_core(node->log);
+    if (client == NULL || !client->settled)
+        return;
     client->settled = false;
     if (failure == NULL &&
         admission_standing(log, &client->node->identity.id) == ADMISSION_MEMBER) {
@@ -289,7 +292,7 @@ static void take_message(struct node_join_client *client, struct ppn_slice bytes
         os_stream_close(client->stream);
         client->stream = NULL;
         os_timer_stop(&client->keepalive);
-        node_log_settled(client->node->log, on_settled, client);
+        node_log_settled(client->node->log, on_settled, client->node);
     } else if (last) {
         client->node->phase = NODE_JOINING;
         client->attempts = 8;

@@ -132,6 +132,10 @@ static void on_committed(void *context, enum ppn_error error)
     struct commit *commit = context;
     struct node_log *log = commit->log;
     struct ppn_failure failure = commit->failure;
+    if (log->node->stopping) {
+        free_commit(commit);
+        return;
+    }
     if (error != PPN_OK) {
         /* The core already counts on these entries; without the disk they must not be shown. */
         node_fatal(log->node, "log-write",

@@ -75,6 +75,7 @@ static bool find_image(void *context, const struct ppn_hash *hash, struct vm_ima
 }
 
 struct persist {
+    struct node *node; /* the flow may be gone when the store closes */
     struct node_machines *machines;
     uint64_t ticket;
 };
@@ -82,7 +83,7 @@ struct persist {
 static void on_persisted(void *context, enum ppn_error error)
 {
     struct persist *persist = context;
-    if (!persist->machines->node->stopping)
+    if (!persist->node->stopping)
         vm_host_persisted(persist->machines->host, persist->ticket, error);
     free(persist);
 }
@@ -94,7 +95,7 @@ static void commit(struct node_machines *machines, struct store_batch *batch, ui
         node_fatal(machines->node, "machines", "out of memory");
         return;
     }
-    *persist = (struct persist){machines, ticket};
+    *persist = (struct persist){machines->node, machines, ticket};
     store_commit(machines->node->store, batch, on_persisted, persist);
 }
 

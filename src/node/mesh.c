@@ -64,7 +64,10 @@ static void on_ready(void *context, enum wg_backend backend, const struct ppn_fa
 
 static void on_event(void *context, const struct wg_event *event)
 {
-    step(context, event);
+    struct node_mesh *mesh = context;
+    if (event->kind == WG_EVENT_RESET)
+        node_notify_mesh_reset(mesh->node);
+    step(mesh, event);
 }
 
 void node_mesh_members(struct node_mesh *mesh)

@@ -298,6 +298,22 @@ void node_notify_mesh(struct node *node, const struct ppn_failure *failure)
     os_notify(text);
 }
 
+/* wireguard-go was started anew: what is bound to its old interface hears nothing. */
+void node_notify_mesh_reset(struct node *node)
+{
+    struct ppn_failure failure = {0};
+    enum ppn_error error = PPN_OK;
+    if (node->peers == NULL || node->gossip == NULL)
+        return;
+    node_peers_close(node->peers);
+    node->peers = NULL;
+    error = node_peers_open(node, &node->peers, &failure);
+    if (error == PPN_OK)
+        error = node_gossip_rebind(node->gossip, &failure);
+    if (error != PPN_OK)
+        node_fatal(node, "mesh", failure.text);
+}
+
 void node_become_revoked(struct node *node)
 {
     ppn_log(PPN_LOG_ERROR, "revoked",
@@ -324,14 +340,16 @@ void node_stop(struct node *node)
     node_serve_close(node->serve);
     node_remote_close(node->remote);
     node_join_client_close(node->join_client);
+    node->join_client = NULL;
     node_join_server_close(node->join_server);
+    node_peers_close(node->peers);
+    node->peers = NULL;
     node_joins_close(node->joins);
     node_requests_close(node->requests);
     node_machines_close(node->machines);
     node_images_close(node->images);
     node_self_close(node->self);
     node_gossip_close(node->gossip);
-    node_peers_close(node->peers);
     node_mesh_close(node->mesh, false);
     node_events_close(node->events);
     if (node->worker != NULL)

@@ -25,5 +25,7 @@ void node_notify_members(struct node *node, const struct ppn_node_id *added, uin
                          const struct ppn_node_id *removed, uint32_t removed_count);
 /* The mesh interface is up, or (failure) never will be. */
 void node_notify_mesh(struct node *node, const struct ppn_failure *failure);
+/* The mesh interface is another one now, under the same name. */
+void node_notify_mesh_reset(struct node *node);
 /* The list of this node's VMs changed in a way that people see. */
 void node_notify_machines(struct node *node);

@@ -493,6 +493,7 @@ enum ppn_error node_peers_open(struct node *node, struct node_peers **out,
     peers->boot = node->boot;
     struct os_listener_config config = {
         .bind.port = PPN_PORT_PEER,
+        .interface = node->options.interface,
         .freebind = true,
         .connections_max = NODE_LINKS_MAX / 2,
         .on_accept = on_accept,

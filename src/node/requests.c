@@ -74,6 +74,7 @@ static void free_queued(struct queued *queued)
 }
 
 struct ticket {
+    struct node *node; /* the flow may be gone when the store closes */
     struct node_requests *requests;
     uint64_t ticket;
 };
@@ -85,7 +86,7 @@ static void on_stored(void *context, enum ppn_error error)
                                                         : FLEET_EVENT_PERSIST_FAILED,
                                 .ticket = ticket->ticket,
                                 .code = error};
-    if (!ticket->requests->node->stopping)
+    if (!ticket->node->stopping)
         node_requests_event(ticket->requests, &event);
     free(ticket);
 }
@@ -105,7 +106,7 @@ static void commit_row(struct node_requests *requests, const struct fleet_action
         node_fatal(requests->node, "requests", "out of memory");
         return;
     }
-    *ticket = (struct ticket){requests, action->ticket};
+    *ticket = (struct ticket){requests->node, requests, action->ticket};
     wire_fleet_key_encode(name, &key);
     store_batch_init(&batch);
     if (put) {
