@@ -122,7 +122,7 @@ bool node_dispatch(struct node *node, struct node_link *link, const struct wire_
 void node_learn_path(struct node *node, const struct ppn_node_id *id,
                      const struct ppn_endpoint *endpoints, uint32_t count);
 
-/* ---- log.c: who is a member ---- */
+/* ---- members.c: who is a member, as the log says ---- */
 
 struct node_member {
     struct ppn_node_id id;

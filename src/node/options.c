@@ -51,7 +51,7 @@ static enum ppn_error parse_port(const char *text, uint16_t *port)
     char *end;
     errno = 0;
     long value = strtol(text, &end, 10);
-    if (errno != 0 || *text == '\0' || *end != '\0' || value < 1 || value > 65535)
+    if (errno != 0 || *text < '0' || *text > '9' || *end != '\0' || value < 1 || value > 65535)
         return PPN_ERROR_INVALID;
     *port = (uint16_t)value;
     return PPN_OK;
@@ -354,7 +354,7 @@ enum ppn_error node_options_parse(int argc, char **argv, struct node_options *op
         return PPN_OK;
     enum ppn_error error =
         read_config(config != NULL ? config : default_config, config != NULL, options, failure);
-    bool seen_seed = false, seen_advertise = false;
+    bool seen_seed = false, seen_advertise = false, seen_label = false;
     optind = 1;
     while (error == PPN_OK && (option = getopt_long(argc, argv, "", long_options, &index)) != -1) {
         if (option != OPTION_KEYED)
@@ -367,6 +367,10 @@ enum ppn_error node_options_parse(int argc, char **argv, struct node_options *op
         if (strcmp(key, "advertise") == 0 && !seen_advertise) {
             seen_advertise = true;
             options->advertise_count = 0;
+        }
+        if (strcmp(key, "label") == 0 && !seen_label) {
+            seen_label = true;
+            options->label_count = 0;
         }
         struct ppn_failure cause = {0};
         error = node_options_set(options, key, optarg, &cause);
