@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: ISC
 
-/* vm_boot IMAGE DIRECTORY: one VM's life with nothing replaced: the image is imported, a disk and a
- * seed are made, QEMU boots it under emulation, the guest says that it is ready, the "daemon" lets
- * go of it and finds it again, the guest is switched off, started again, killed and removed. */
+/* vm_boot IMAGE DIRECTORY [USER_DATA LINE...]: one VM's life with nothing replaced: the image is
+ * imported, a disk and a seed are made, QEMU boots it under emulation, the guest says that it is
+ * ready, the "daemon" lets go of it and finds it again, the guest is switched off, started again,
+ * killed and removed. With USER_DATA, a file, the first boot's log must hold each LINE too. */
 
 #include <fcntl.h>
 #include <signal.h>
@@ -15,6 +16,7 @@
 #include "base/name.h"
 #include "image/image_store.h"
 #include "os/os_clock.h"
+#include "os/os_file.h"
 #include "os/os_loop.h"
 #include "os/os_process.h"
 #include "os/os_worker.h"
@@ -190,6 +192,15 @@ static void wait_state(enum ppn_vm_state state)
     end();
 }
 
+static void print_log(const struct ppn_request_id *id)
+{
+    static uint8_t log[64 * 1024];
+    size_t size = 0;
+    uint64_t next = 0;
+    must(vm_host_log_read(t.host, id, 0, log, sizeof(log), &size, &next), NULL);
+    (void)fwrite(log, 1, size, stderr);
+}
+
 static void on_tick(void *context)
 {
     *(bool *)context = true;
@@ -256,7 +267,7 @@ static bool log_holds(const struct ppn_request_id *id, const char *wanted)
     return strstr((const char *)log, wanted) != NULL;
 }
 
-static void describe(struct ppn_machine_spec *spec)
+static void describe(struct ppn_machine_spec *spec, const char *user_data_path)
 {
     static const char user_data[] = "#cloud-config\nwrite_files:\n  - path: /run/hello\n"
                                     "    content: hello from user-data\nruncmd:\n"
@@ -272,11 +283,19 @@ static void describe(struct ppn_machine_spec *spec)
     spec->ssh_key_count = 1;
     (void)ppn_text_copy(spec->ssh_keys[0], sizeof(spec->ssh_keys[0]),
                         "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5 \"quoted\" ada@example");
+    if (user_data_path) {
+        size_t size = 0;
+        struct ppn_failure failure = {0};
+        must(os_file_read(user_data_path, PPN_USER_DATA_MAX, &spec->user_data, &size, &failure),
+             &failure);
+        spec->user_data_size = (uint32_t)size;
+        return;
+    }
     spec->user_data = (uint8_t *)strdup(user_data);
     spec->user_data_size = sizeof(user_data) - 1;
 }
 
-static void first_life(const char *directory, const struct ppn_machine_spec *spec)
+static void first_life(const char *directory, const struct ppn_machine_spec *spec, char **lines)
 {
     static const char *const wanted[] = {"hostname web",
                                          "user ada",
@@ -297,6 +316,11 @@ static void first_life(const char *directory, const struct ppn_machine_spec *spe
     for (uint32_t i = 0; wanted[i]; i++)
         if (!log_holds(&spec->id, wanted[i]))
             fail(wanted[i]);
+    for (; *lines; lines++)
+        if (!log_holds(&spec->id, *lines)) {
+            print_log(&spec->id);
+            fail(*lines);
+        }
     use_console(&spec->id);
 
     begin("found again by another daemon");
@@ -335,7 +359,7 @@ int main(int argc, char **argv)
 {
     struct ppn_failure failure = {0};
     static struct ppn_machine_spec spec;
-    if (argc != 3)
+    if (argc < 3)
         return 2;
     t.step = "opening";
     os_process_harden();
@@ -346,8 +370,8 @@ int main(int argc, char **argv)
     open_host(argv[2]);
     must(vm_host_restore(t.host, NULL, 0, &failure), &failure);
     import_image(argv[1]);
-    describe(&spec);
-    first_life(argv[2], &spec);
+    describe(&spec, argc > 3 ? argv[3] : NULL);
+    first_life(argv[2], &spec, argc > 4 ? argv + 4 : argv + argc);
     second_life(&spec);
     char path[4096];
     char uuid[PPN_UUID_TEXT];
