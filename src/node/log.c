@@ -444,7 +444,7 @@ enum ppn_error node_log_open(struct node *node, struct node_log **out, struct pp
     struct node_log *log = calloc(1, sizeof(*log));
     if (log == NULL)
         return ppn_fail(failure, PPN_ERROR_NO_MEMORY, "out of memory");
-    struct admission_config config = {.network = node->network};
+    struct admission_config config = {.network = node->network, .seed = node->boot};
     struct load load = {.log = log, .failure = failure};
     log->node = node;
     log->core = admission_new(&config);
@@ -486,7 +486,7 @@ void node_log_start(struct node_log *log)
 enum ppn_error node_log_pin(struct node_log *log, const struct ppn_hash *network,
                             struct ppn_failure *failure)
 {
-    struct admission_config config = {.network = *network};
+    struct admission_config config = {.network = *network, .seed = log->node->boot};
     if (admission_founded(log->core)) {
         struct ppn_hash own = admission_network(log->core);
         if (ppn_hash_equal(&own, network))
