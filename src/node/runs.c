@@ -101,9 +101,16 @@ struct placement_node *node_placement_view(const struct node *node, size_t *coun
         struct facts *own = &facts[(*count)++];
         struct gossip_member seen;
         *row = (struct placement_node){.id = member.id, .name = member.name};
+        /* Itself as the others see it, rounded the same way: one view gives one ranking everywhere.
+         */
         if (ppn_node_id_equal(&member.id, &node->identity.id)) {
-            own->profile = *node_self_profile(node);
-            own->load = *node_self_load(node);
+            bool said = node_gossip_member(node, &member.id, &seen) == PPN_OK &&
+                        node_member_profile(&seen, &own->profile) &&
+                        node_member_load(&seen, &own->load);
+            if (!said) {
+                own->profile = *node_self_profile(node);
+                own->load = *node_self_load(node);
+            }
             row->profile = &own->profile;
             row->load = &own->load;
             row->state = PLACEMENT_STATE_ALIVE;
