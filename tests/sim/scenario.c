@@ -61,9 +61,9 @@ static void settle(struct run *run)
 {
     struct world *w = run->world;
     uint32_t most = 120 + w->options.nodes / 10;
-    world_start_all(w, ppn_seconds(1 + w->options.nodes / 500));
+    world_start_all(w, ppn_seconds(w->options.warm ? 0 : 1 + w->options.nodes / 500));
     if (w->options.warm) {
-        world_run_for(w, ppn_seconds(2 + w->options.nodes / 500));
+        world_run_for(w, ppn_ms(100));
         world_acquaint(w);
         most = WARM_SETTLE_S;
     }
