@@ -372,7 +372,10 @@ static void probe_fail(struct gossip *g, struct ppn_instant now, struct gossip_p
         tell_askers(g, &done, GOSSIP_OUTCOME_FAILED);
         return;
     }
-    if (!merely_degraded(g, &done))
+    /* Who was asked without being an observer only says what it saw: nobody would weigh its
+     * opinion, and so nobody would answer it. */
+    bool mine_to_say = done.kind == GOSSIP_PROBE_RING || gossip_is_target(g, done.index);
+    if (mine_to_say && !merely_degraded(g, &done))
         gossip_opine(g, now, done.index, GOSSIP_OPINION_NO_ANSWER);
     tell_askers(g, &done, GOSSIP_OUTCOME_FAILED);
     burst(g, now);
