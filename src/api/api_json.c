@@ -193,6 +193,23 @@ json_t *api_json_vm(const struct api_vm_view *vm)
     return made(&m);
 }
 
+static void add_gossip(struct maker *m, const struct api_gossip_view *gossip)
+{
+    struct maker inner = maker();
+    if (inner.failed) {
+        m->failed = true;
+        return;
+    }
+    add_u64(&inner, "packets_sent", gossip->packets_sent);
+    add_u64(&inner, "packets_received", gossip->packets_received);
+    add_u64(&inner, "membership_bytes_sent", gossip->membership_bytes_sent);
+    add_u64(&inner, "heartbeat_bytes_sent", gossip->heartbeat_bytes_sent);
+    add_u64(&inner, "rejected", gossip->rejected);
+    add_u64(&inner, "deferred", gossip->deferred);
+    add_u64(&inner, "health", gossip->health);
+    add(m, "gossip", made(&inner));
+}
+
 json_t *api_json_status(const struct api_status *status)
 {
     struct maker m = maker();
@@ -223,6 +240,7 @@ json_t *api_json_status(const struct api_status *status)
     if (!ppn_hash_is_zero(&status->log_head))
         add_hex(&m, "log_head", status->log_head.bytes, PPN_HASH_SIZE);
     add_i64(&m, "uptime_ms", status->uptime_ms);
+    add_gossip(&m, &status->gossip);
     add_text(&m, "problem", status->problem);
     return made(&m);
 }

@@ -46,6 +46,16 @@ struct api_vm_view {
 
 enum api_mesh_mode { API_MESH_STARTING, API_MESH_KERNEL, API_MESH_USERSPACE, API_MESH_PLAIN };
 
+/* What membership costs this node, since it started. Bytes are encoded payloads. */
+struct api_gossip_view {
+    uint64_t packets_sent, packets_received;
+    uint64_t membership_bytes_sent; /* all but the signed heartbeats */
+    uint64_t heartbeat_bytes_sent;
+    uint64_t rejected; /* items thrown away as forged or malformed */
+    uint64_t deferred; /* packets held back by the bandwidth cap */
+    uint32_t health;   /* Lifeguard's multiplier of this node: 0 is well */
+};
+
 struct api_status {
     const char *network; /* name; NULL before the first join */
     struct ppn_hash network_id;
@@ -65,6 +75,7 @@ struct api_status {
     uint64_t log_entries;
     struct ppn_hash log_head; /* digest of the log; equal on nodes that agree. Zero: left out */
     int64_t uptime_ms;
+    struct api_gossip_view gossip;
     const char *problem; /* what a person should look at, with the next step; NULL: all is well */
 };
 

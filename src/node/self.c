@@ -19,12 +19,12 @@
 #include "os/os_net.h"
 #include "wire/facts.h"
 
-enum { COLLECT_PERIOD_S = 10, MEMORY_STEP_MIB = 64, LOAD_STEP_PER_MILLE = 500 };
+enum { COLLECT_PERIOD_S = 10, MEMORY_STEP_MIB = 64, MEMORY_SHARE = 32, LOAD_STEP_PER_MILLE = 500 };
 
 struct node_self {
     struct node *node;
     struct ppn_profile profile;
-    struct ppn_load load;
+    struct ppn_load load, said; /* as measured; as the others know it */
     struct host_kvm_probe *probe;
     char cpu[HOST_CPU_MAX + 1];
     struct os_timer timer;
@@ -130,14 +130,30 @@ static void collect_load(struct node_self *self)
     load->disk_free_bytes = load->disk_free_bytes > growth ? load->disk_free_bytes - growth : 0;
 }
 
-/* What others are told is rounded, so that a machine doing nothing has nothing new to say. */
-static void said_load(const struct ppn_load *load, struct ppn_load *said)
+/* The figure said stands until the measured one is a step away from it. Rounding alone would
+ * flutter where the figure lies near an edge, and every flutter goes to every node. */
+static uint64_t steadied(uint64_t said, uint64_t measured, uint64_t step)
 {
+    PPN_ASSERT(step > 0);
+    uint64_t apart = said > measured ? said - measured : measured - said;
+    return apart < step ? said : round_down(measured, step);
+}
+
+/* A machine doing nothing has nothing new to say. Free memory that nearly ran out is said at once,
+ * whatever the step: others would send work here. */
+static void steady_load(struct node_self *self, struct ppn_load *said)
+{
+    const struct ppn_load *load = &self->load, *before = &self->said;
+    uint64_t step = self->profile.memory_total_bytes / MEMORY_SHARE;
+    if (step < (uint64_t)MEMORY_STEP_MIB << 20 || load->memory_available_bytes < step)
+        step = (uint64_t)MEMORY_STEP_MIB << 20;
     *said = *load;
     said->memory_available_bytes =
-        round_down(load->memory_available_bytes, (uint64_t)MEMORY_STEP_MIB << 20);
-    said->disk_free_bytes = round_down(load->disk_free_bytes, UINT64_C(1) << 30);
-    said->load_per_mille = load->load_per_mille / LOAD_STEP_PER_MILLE * LOAD_STEP_PER_MILLE;
+        steadied(before->memory_available_bytes, load->memory_available_bytes, step);
+    said->disk_free_bytes =
+        steadied(before->disk_free_bytes, load->disk_free_bytes, UINT64_C(1) << 30);
+    said->load_per_mille =
+        (uint32_t)steadied(before->load_per_mille, load->load_per_mille, LOAD_STEP_PER_MILLE);
 }
 
 static void publish(struct node_self *self)
@@ -155,7 +171,8 @@ static void publish(struct node_self *self)
         self->said_profile_size = writer.size;
         node_gossip_publish(self->node->gossip, GOSSIP_PLANE_PROFILE, ppn_written(&writer));
     }
-    said_load(&self->load, &said);
+    steady_load(self, &said);
+    self->said = said;
     writer = ppn_writer(bytes, WIRE_LOAD_MAX);
     error = wire_load_encode(&said, &writer);
     PPN_ASSERT(error == PPN_OK);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "node/gossip.h"
 #include "node/join_client.h"
 #include "node/joins.h"
 #include "node/log.h"
@@ -253,6 +254,22 @@ static bool count_vm(void *context, const struct node_vm *vm)
     return true;
 }
 
+static struct api_gossip_view gossip_view(const struct node *node)
+{
+    struct gossip_counters counters;
+    const struct gossip *gossip = node->gossip != NULL ? node_gossip_core(node->gossip) : NULL;
+    if (gossip == NULL)
+        return (struct api_gossip_view){0};
+    gossip_counters(gossip, &counters);
+    return (struct api_gossip_view){.packets_sent = counters.packets_sent,
+                                    .packets_received = counters.packets_received,
+                                    .membership_bytes_sent = counters.bytes_membership,
+                                    .heartbeat_bytes_sent = counters.bytes_load,
+                                    .rejected = counters.rejected,
+                                    .deferred = counters.deferred,
+                                    .health = counters.health};
+}
+
 void node_view_status(const struct node *node, struct node_view_buffer *buffer,
                       struct api_status *view)
 {
@@ -275,6 +292,7 @@ void node_view_status(const struct node *node, struct node_view_buffer *buffer,
         .joins_waiting = node_joins_count(node->joins),
         .log_entries = admission_entry_count(log),
         .uptime_ms = ppn_to_ms(ppn_between(node->started, os_now(node->loop))),
+        .gossip = gossip_view(node),
     };
     if (memcmp(node->mesh_address, none, sizeof(none)) != 0)
         view->mesh_address = node->mesh_address;

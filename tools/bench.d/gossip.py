@@ -97,10 +97,10 @@ class Bench:
         seconds = self.options.seconds or 60
         self.ppn.watch(False)
         time.sleep(15)
-        first = self.network.counted()
+        first, told = self.network.counted(), self.ppn.payload()
         cpu = {a.kind: sum(gossip_agents.cpu_ns(a.daemon(n)) for n in a.processes) for a in self.kinds}
         time.sleep(seconds)
-        last = self.network.counted()
+        last, telling = self.network.counted(), self.ppn.payload()
         per = seconds * self.network.count
         cost = {}
         for agents in self.kinds:
@@ -114,6 +114,9 @@ class Bench:
         serf, ppn = cost["serf"], cost["ppn"]
         self.row("idle: bytes/s an agent, PPN with signed heartbeats", "B/s", serf["bytes"],
                  ppn["bytes"], lambda s: 1.5 * s, "1.5 x Serf")
+        beats = (telling["heartbeat_bytes_sent"] - told["heartbeat_bytes_sent"]) / per
+        self.row("idle: bytes/s an agent, without the heartbeats' payload", "B/s", serf["bytes"],
+                 ppn["bytes"] - beats, lambda s: s, "Serf")
         self.row("idle: packets/s an agent", "1/s", serf["packets"], ppn["packets"], None)
         self.row("idle: CPU an agent", "%", serf["cpu"], ppn["cpu"], lambda s: s / 4, "1/4 of Serf")
         self.row("idle: memory (PSS) an agent", "KiB", serf["pss"], ppn["pss"], lambda s: s / 2,

@@ -183,6 +183,15 @@ class Ppn(Agents):
         for node in self.network.nodes[1:]:
             self.start(node, "--token", self.token)
 
+    def payload(self):
+        """What the daemons say that they sent, summed."""
+        total = {}
+        for node in self.processes:
+            status = json.loads(self.ppn(node, "status", "--json").stdout)
+            for key, value in status["gossip"].items():
+                total[key] = total.get(key, 0) + value
+        return total
+
     def watch(self, on):
         """Opens or closes the streams of events; closed while cost is measured."""
         if not on:
