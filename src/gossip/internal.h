@@ -46,6 +46,8 @@ enum {
     GOSSIP_MAJORITY_MS = 60000,
     GOSSIP_FLAP_MEMORY_MS = 300000,
     GOSSIP_FLAP_HOLD_MS = 40000,
+    GOSSIP_CROWD_SPAN_MS = 10000,
+    GOSSIP_CROWD_LATE_MS = 60000,
     GOSSIP_GRACE_NEW_MS = 15000,
     GOSSIP_GRACE_RESTORED_MS = 8000,
     GOSSIP_RETRY_LOST_MIN_MS = 1000,
@@ -212,6 +214,8 @@ struct gossip {
     struct gossip_case *cases;
     uint32_t case_count, case_capacity;
     struct ppn_instant case_next, suspected_last;
+    struct ppn_instant losses_from, crowd_at; /* a span of losses; when the last was a crowd */
+    uint32_t losses;
 
     /* spreading */
     struct gossip_queue queues[GOSSIP_CLASSES];
@@ -248,6 +252,7 @@ static inline bool gossip_in_ring(const struct gossip *g, uint16_t index)
 
 uint32_t gossip_coarse(const struct gossip *g, struct ppn_instant now);
 struct ppn_instant gossip_fine(const struct gossip *g, uint32_t coarse);
+bool gossip_lost_in_crowd(const struct gossip *g, struct ppn_instant at);
 uint32_t gossip_epoch_of(const struct gossip *g, uint16_t index);
 uint32_t gossip_incarnation_of(const struct gossip *g, uint16_t index);
 enum gossip_standing gossip_standing_of(const struct gossip *g, uint16_t index);

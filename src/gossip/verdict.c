@@ -405,7 +405,8 @@ void gossip_case_void(struct gossip *g, struct ppn_duration late)
 void gossip_case_refuted(struct gossip *g, struct ppn_instant now, uint16_t subject, bool was_lost)
 {
     struct gossip_slot *slot = &g->slots[subject];
-    bool died = was_lost && slot->state == GOSSIP_DEAD && slot->cause == GOSSIP_CAUSE_NO_ANSWER;
+    bool died = was_lost && slot->state == GOSSIP_DEAD && slot->cause == GOSSIP_CAUSE_NO_ANSWER &&
+                !gossip_lost_in_crowd(g, gossip_fine(g, slot->since));
     struct gossip_case *c = died ? case_open(g, subject) : gossip_case_of(g, subject);
     if (c == NULL)
         return;

@@ -140,6 +140,27 @@ struct gossip_action *gossip_act(struct gossip *g, enum gossip_action_kind kind,
     return action;
 }
 
+/* Many members lost within seconds are a network that broke, not as many members that fail: none of
+ * them is called flapping for it when they return. */
+static void loss_noted(struct gossip *g, struct ppn_instant now)
+{
+    uint32_t crowd = g->members / 4 > 2 ? g->members / 4 : 2;
+    if (ppn_between(g->losses_from, now).ns > ppn_ms(GOSSIP_CROWD_SPAN_MS).ns) {
+        g->losses_from = now;
+        g->losses = 0;
+    }
+    if (++g->losses >= crowd)
+        g->crowd_at = now;
+}
+
+/* Whether a loss at `at` was one of a crowd. DEAD may be said well after UNREACHABLE. */
+bool gossip_lost_in_crowd(const struct gossip *g, struct ppn_instant at)
+{
+    int64_t after_ns = ppn_between(g->crowd_at, at).ns;
+    return after_ns >= -ppn_ms(GOSSIP_CROWD_SPAN_MS).ns &&
+           after_ns <= ppn_ms(GOSSIP_CROWD_LATE_MS).ns;
+}
+
 void gossip_state_set(struct gossip *g, struct ppn_instant now, uint16_t index,
                       enum gossip_state state, enum gossip_cause cause)
 {
@@ -159,6 +180,9 @@ void gossip_state_set(struct gossip *g, struct ppn_instant now, uint16_t index,
     g->rings_dirty = g->rings_dirty || was_in_ring != gossip_in_ring(g, index);
     if (state == GOSSIP_SUSPECT && was != GOSSIP_SUSPECT)
         g->suspected_last = now;
+    bool was_lost = was == GOSSIP_DEAD || was == GOSSIP_UNREACHABLE;
+    if (!was_lost && (state == GOSSIP_DEAD || state == GOSSIP_UNREACHABLE))
+        loss_noted(g, now);
     struct gossip_action *action = gossip_act(g, GOSSIP_DO_MEMBER, index);
     if (action == NULL)
         return;

@@ -144,6 +144,30 @@ Test(cluster, five_nodes_split_and_heal)
     end(&t);
 }
 
+/* The second heal is as quick as the first: a network that breaks is no flapping member. */
+Test(cluster, five_nodes_split_and_heal_twice)
+{
+    struct telling t;
+    begin(&t, "split-again", 5);
+    world_start_all(t.world, ppn_seconds(1));
+    world_run_for(t.world, ppn_seconds(10));
+    for (uint32_t round = 0; round < 3; round++) {
+        narrate(&t, "n4 and n5 are cut off together");
+        cut(&t, 3, 1);
+        cut(&t, 4, 1);
+        world_run_for(t.world, ppn_seconds(60));
+        cr_assert(world_state(t.world, 0, 4) == GOSSIP_DEAD);
+        narrate(&t, "the cable is back");
+        cut(&t, 3, 0);
+        cut(&t, 4, 0);
+        world_run_for(t.world, ppn_seconds(2));
+        for (uint32_t i = 0; i < 5; i++)
+            for (uint32_t k = 0; k < 5; k++)
+                cr_assert(world_state(t.world, i, k) == GOSSIP_ALIVE, "n%u of n%u", i + 1, k + 1);
+    }
+    end(&t);
+}
+
 Test(cluster, a_node_says_goodbye)
 {
     struct telling t;
