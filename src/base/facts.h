@@ -74,6 +74,7 @@ struct ppn_profile {
     struct ppn_label labels[PPN_LABELS_MAX];
     uint32_t image_count;
     struct ppn_image_tag images[PPN_IMAGE_TAGS_MAX];
+    uint16_t relay_port; /* UDP, at its public addresses, for path packets to its relay; 0: none */
 };
 
 struct ppn_load {

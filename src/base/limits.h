@@ -21,6 +21,7 @@ enum {
  * address only. */
 enum {
     PPN_PORT_PUBLIC = 51820,
+    PPN_PORT_RELAY = 51821, /* UDP, on relays; mailboxes follow */
     PPN_PORT_GOSSIP = 7441, /* UDP */
     PPN_PORT_PEER = 7441    /* TCP */
 };

@@ -17,6 +17,7 @@
 #include "node/mesh.h"
 #include "node/notify.h"
 #include "node/peers.h"
+#include "node/relay.h"
 #include "node/remote.h"
 #include "node/requests.h"
 #include "node/self.h"
@@ -292,6 +293,8 @@ void node_notify_mesh(struct node *node, const struct ppn_failure *failure)
         return;
     }
     hint_restored(node);
+    if (node->relay == NULL)
+        node->relay = node_relay_open(node);
     node_self_publish(node->self);
     node_gossip_start(node->gossip);
     (void)snprintf(text, sizeof(text), "STATUS=member of %s as %s", node->network_name, node->name);
@@ -325,6 +328,8 @@ void node_become_revoked(struct node *node)
     node_peers_close(node->peers);
     node_join_server_close(node->join_server);
     node_mesh_close(node->mesh, true);
+    node_relay_close(node->relay);
+    node->relay = NULL;
     node->gossip = NULL;
     node->peers = NULL;
     node->join_server = NULL;
@@ -351,6 +356,8 @@ void node_stop(struct node *node)
     node_self_close(node->self);
     node_gossip_close(node->gossip);
     node_mesh_close(node->mesh, false);
+    node_relay_close(node->relay);
+    node->relay = NULL;
     node_events_close(node->events);
     if (node->worker != NULL)
         os_worker_close(node->worker);

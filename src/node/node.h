@@ -8,6 +8,7 @@
  *
  *   log.c       admission core <-> store and peers        gossip.c    gossip core <-> UDP and store
  *   mesh.c      wg core <-> device                         self.c      host facts -> gossip bodies
+ *   relay.c     members -> ppn-relay, its counters back
  *   join_*.c    the join channel, both ends                peers.c     TCP between members
  *   requests.c  fleet + placement <-> peers and store      machines.c  vm core <-> QEMU and store
  *   images.c    image store and fetching                   remote.c    API requests over peers
@@ -46,6 +47,7 @@ struct node_images;
 struct node_remote;
 struct node_events;
 struct node_serve;
+struct node_relay;
 
 enum node_phase {
     NODE_STARTING,
@@ -93,6 +95,7 @@ struct node {
     struct node_remote *remote;
     struct node_events *events;
     struct node_serve *serve;
+    struct node_relay *relay;
 
     uint32_t hint_count;
     struct node_hint hints[NODE_HINTS_MAX];

@@ -12,6 +12,7 @@
 #include "node/mesh.h"
 #include "node/node.h"
 #include "node/peers.h"
+#include "node/relay.h"
 #include "node/remote.h"
 #include "node/requests.h"
 #include "os/os_clock.h"
@@ -91,6 +92,8 @@ void node_notify_members(struct node *node, const struct ppn_node_id *added, uin
     /* Removals first: their sessions end before anybody new comes in. */
     if (node->mesh != NULL)
         node_mesh_members(node->mesh);
+    if (node->relay != NULL)
+        node_relay_members(node->relay);
     for (uint32_t i = 0; i < removed_count; i++) {
         if (node->peers != NULL)
             node_peers_drop(node->peers, &removed[i]);

@@ -34,6 +34,10 @@ static const char usage_text[] =
     "  --interface NAME        the mesh interface (default: ppn0)\n"
     "  --mesh MODE             auto, kernel, userspace or plain (plain: labs only, no encryption)\n"
     "  --label KEY=VALUE       a label of this node (repeatable; see also ppn set)\n"
+    "  --relay-ports FIRST-LAST  UDP ports of a relay, the first for asking (default: "
+    "51821-52077)\n"
+    "  --relay-rate SIZE       bytes a second that one node may send through (default: 32M; 0: no "
+    "limit)\n"
     "  --memory-reserve SIZE   memory never given to VMs, e.g. 512M\n"
     "  --log-level LEVEL       debug, info, warn or error\n"
     "  --config FILE           flat KEY = VALUE lines, the same keys without the dashes\n"
@@ -148,6 +152,25 @@ static enum ppn_error parse_size(const char *key, const char *value, uint64_t *b
     return PPN_OK;
 }
 
+/* The first port is for asking, at least one more for mailboxes. */
+static enum ppn_error parse_relay_ports(const char *value, struct node_options *options,
+                                        struct ppn_failure *failure)
+{
+    char first[8] = {0};
+    const char *dash = strchr(value, '-');
+    if (dash != NULL && (size_t)(dash - value) < sizeof(first)) {
+        memcpy(first, value, (size_t)(dash - value));
+        if (parse_port(first, &options->relay_port) == PPN_OK &&
+            parse_port(dash + 1, &options->relay_port_last) == PPN_OK &&
+            options->relay_port_last > options->relay_port &&
+            options->relay_port_last - options->relay_port <= NODE_RELAY_PORTS_MAX)
+            return PPN_OK;
+    }
+    return ppn_fail(failure, PPN_ERROR_INVALID,
+                    "relay-ports: '%s' is not FIRST-LAST, with 1 to %d ports after the first",
+                    value, NODE_RELAY_PORTS_MAX);
+}
+
 static enum ppn_error parse_choice(const char *key, const char *value, const char *const *words,
                                    int *choice, struct ppn_failure *failure)
 {
@@ -239,6 +262,10 @@ enum ppn_error node_options_set(struct node_options *o, const char *key, const c
         return parse_listen(value, &o->listen, failure);
     if (strcmp(key, "label") == 0)
         return parse_label(value, o, failure);
+    if (strcmp(key, "relay-ports") == 0)
+        return parse_relay_ports(value, o, failure);
+    if (strcmp(key, "relay-rate") == 0)
+        return parse_size(key, value, &o->relay_rate_bytes, failure);
     if (strcmp(key, "memory-reserve") == 0)
         return parse_size(key, value, &o->memory_reserve_bytes, failure);
     if (strcmp(key, "mesh") == 0) {
@@ -308,6 +335,8 @@ static const struct option long_options[] = {
     {"interface", required_argument, NULL, OPTION_KEYED},
     {"mesh", required_argument, NULL, OPTION_KEYED},
     {"label", required_argument, NULL, OPTION_KEYED},
+    {"relay-ports", required_argument, NULL, OPTION_KEYED},
+    {"relay-rate", required_argument, NULL, OPTION_KEYED},
     {"memory-reserve", required_argument, NULL, OPTION_KEYED},
     {"log-level", required_argument, NULL, OPTION_KEYED},
     {"config", required_argument, NULL, OPTION_CONFIG},
@@ -324,6 +353,9 @@ static void set_defaults(struct node_options *options)
     (void)ppn_text_copy(options->socket, sizeof(options->socket), "/run/ppn/ppn.sock");
     (void)ppn_text_copy(options->interface, sizeof(options->interface), "ppn0");
     options->listen.port = PPN_PORT_PUBLIC;
+    options->relay_port = PPN_PORT_RELAY;
+    options->relay_port_last = PPN_PORT_RELAY + NODE_RELAY_PORTS_DEFAULT;
+    options->relay_rate_bytes = UINT64_C(32) << 20;
 }
 
 /* Two passes: the file first, so that the command line wins. Lists given on the command line

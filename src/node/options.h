@@ -14,6 +14,7 @@
 #include "base/name.h"
 
 enum { NODE_PATH_MAX = 255, NODE_HOST_MAX = 255, NODE_TOKEN_MAX = 2047, NODE_INTERFACE_MAX = 15 };
+enum { NODE_RELAY_PORTS_MAX = 1024, NODE_RELAY_PORTS_DEFAULT = 256 }; /* mailboxes */
 
 enum node_mesh_mode { NODE_MESH_AUTO, NODE_MESH_KERNEL, NODE_MESH_USERSPACE, NODE_MESH_PLAIN };
 
@@ -38,6 +39,9 @@ struct node_options {
     enum node_mesh_mode mesh;
     uint32_t label_count;
     struct ppn_label labels[PPN_LABELS_MAX];
+    uint16_t relay_port;           /* of ppn-relay; its mailboxes are at the ports after it */
+    uint16_t relay_port_last;      /* of its mailboxes */
+    uint64_t relay_rate_bytes;     /* a second, of what one node sends through; 0: no limit */
     uint64_t memory_reserve_bytes; /* kept for the machine itself; 0: the default rule of host */
     enum ppn_log_level log_level;
     bool check_config;

@@ -13,6 +13,7 @@
 #include "node/images.h"
 #include "node/machines.h"
 #include "node/node.h"
+#include "node/relay.h"
 #include "node/requests.h"
 #include "node/settings.h"
 #include "os/os_address.h"
@@ -190,6 +191,7 @@ static void collect(void *context)
     merge_labels(self);
     self->profile.cordoned = self->node->settings.cordoned;
     self->profile.link = host_link("");
+    self->profile.relay_port = node_relay_port(self->node->relay);
     self->profile.image_count =
         node_images_tags(self->node->images, self->profile.images, PPN_IMAGE_TAGS_MAX);
     collect_load(self);

@@ -70,6 +70,9 @@ enum ppn_error os_stream_connect_unix(struct os_loop *loop, const char *path,
 enum ppn_error os_stream_adopt(struct os_loop *loop, int fd, const struct os_stream_config *config,
                                struct os_stream **stream, struct ppn_failure *failure) PPN_CHECK;
 
+/* Two connected UNIX sockets, close-on-exec and non-blocking: one to adopt, one for a child. */
+enum ppn_error os_stream_pair(int fds[static 2], struct ppn_failure *failure) PPN_CHECK;
+
 /* Ends it now; unsent bytes are lost. NULL is allowed. */
 void os_stream_close(struct os_stream *stream);
 /* Ends it as soon as the queue is sent: no more reads and no callbacks at all from now on. Gives up

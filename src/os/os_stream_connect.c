@@ -137,3 +137,10 @@ bool os_stream_peer_uid(const struct os_stream *stream, uid_t *uid, gid_t *gid)
     *gid = credentials.gid;
     return true;
 }
+
+enum ppn_error os_stream_pair(int fds[static 2], struct ppn_failure *failure)
+{
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) == 0)
+        return PPN_OK;
+    return ppn_fail(failure, os_errno(errno), "cannot make a socket pair: %s", strerror(errno));
+}

@@ -4,7 +4,8 @@
 /* What a node says of itself <-> the opaque bodies that gossip signs and carries.
  *
  *   profile  [1, arch, version, cpus, memory, disk, kvm, isolation, link, cordoned,
- *             [[[address, port], kind]...], [[key, value]...], image tags as one bin]
+ *             [[[address, port], kind]...], [[key, value]...], image tags as one bin,
+ *             relay port]
  *   load     [1, available, reserved, disk free, vcpus, load, vms, power, battery, flags, digest]
  *
  * The first field is the major version: another one is PPN_ERROR_VERSION. Fields appended by a

@@ -98,7 +98,7 @@ find_binaries() { # DIR or ""
     [ -n "$1" ] || candidates=("$root/build/product" "$root/build/release" "$root/build/dev")
     for directory in "${candidates[@]}"; do
         find_program "$directory" ppn-node >/dev/null || continue
-        for program in ppn-node ppn ppn-probe-kvm; do
+        for program in ppn-node ppn ppn-probe-kvm ppn-relay; do
             found=$(find_program "$directory" $program) &&
                 ln -sfn "$(realpath "$found")" "$lab/bin/$program"
         done
