@@ -69,6 +69,7 @@ static void start_empty(struct gossip *g, struct ppn_instant now)
     g->origin = now;
     g->tokens_at = now;
     g->tokens = (int64_t)g->config.bandwidth_bytes_s * GOSSIP_TOKENS_SECONDS;
+    g->load_tokens = gossip_load_bytes_s(g) * GOSSIP_TOKENS_SECONDS;
     g->probe_next = g->lost_next = g->case_next = g->push_next = PPN_NEVER;
     g->load_next = g->burst_next = g->heal_next = g->sync_next = g->acked = now;
     g->load_credit = (struct ppn_instant){INT64_MIN / 2};

@@ -20,6 +20,7 @@ enum {
     GOSSIP_QUEUE_MAX = 4096, /* entries in each class of the piggyback queue */
     GOSSIP_MUTED_MAX = 8,
     GOSSIP_TOKENS_SECONDS = 8,       /* a full bucket of bandwidth */
+    GOSSIP_LOAD_SHARE = 4,           /* loads have one part in so many of the cap */
     GOSSIP_LOAD_RECONCILE_MAX = 128, /* up to so many members digests cover loads too */
     GOSSIP_RANGE_DIRECT_MAX = 32     /* up to so many, ranges are sent without bucket digests */
 };
@@ -220,7 +221,7 @@ struct gossip {
     /* spreading */
     struct gossip_queue queues[GOSSIP_CLASSES];
     struct ppn_instant push_next;
-    int64_t tokens; /* bytes */
+    int64_t tokens, load_tokens; /* bytes */
     struct ppn_instant tokens_at;
 
     /* anti-entropy */
@@ -266,6 +267,11 @@ void gossip_state_set(struct gossip *g, struct ppn_instant now, uint16_t index,
                       enum gossip_state state, enum gossip_cause cause);
 void gossip_path_set(struct gossip *g, uint16_t index, bool degraded);
 void gossip_heard(struct gossip *g, struct ppn_instant now, uint16_t index);
+
+static inline int64_t gossip_load_bytes_s(const struct gossip *g)
+{
+    return g->config.bandwidth_bytes_s / GOSSIP_LOAD_SHARE;
+}
 
 /* rings.c: who observes whom. */
 void gossip_rings_refresh(struct gossip *g, struct ppn_instant now);

@@ -10,7 +10,7 @@
  * signature, a replayed one an old number, and two different ones under one number prove that two
  * machines hold one key. */
 
-enum { LOAD_BURST = 3, LOAD_EVERY_MS = 5000, LOAD_COPIES = 3, LOAD_BUDGET_SHARE = 2 };
+enum { LOAD_BURST = 3, LOAD_BURST_MEMBERS = 64, LOAD_EVERY_MS = 5000, LOAD_COPIES = 3 };
 
 static bool newer(uint32_t epoch, uint32_t sequence, const struct pool_record *than)
 {
@@ -324,19 +324,21 @@ void gossip_self_resign(struct gossip *g, struct ppn_instant now)
  * fit their share of everybody's bandwidth. */
 static struct ppn_duration load_interval(const struct gossip *g)
 {
-    int64_t bytes = (int64_t)g->members * GOSSIP_LOAD_SIZE_MAX * LOAD_COPIES;
-    int64_t share = g->config.bandwidth_bytes_s / LOAD_BUDGET_SHARE;
-    int64_t ms = bytes * 1000 / share;
+    int64_t size = GOSSIP_ENCODED_ITEM_OVERHEAD + GOSSIP_ITEM_HEADER_SIZE + g->body_load_size +
+                   GOSSIP_SIGNATURE_SIZE;
+    int64_t ms = (int64_t)g->members * size * LOAD_COPIES * 1000 / gossip_load_bytes_s(g);
     return ppn_ms(ms < LOAD_EVERY_MS ? LOAD_EVERY_MS : ms);
 }
 
-/* A few changes go out at once, so that a new VM shows at once; a steady stream is thinned. */
+/* A few changes go out at once, so that a new VM shows at once; a steady stream is thinned. Not
+ * where many would do so at the same time. */
 void gossip_self_tick(struct gossip *g, struct ppn_instant now)
 {
     if (!g->load_pending || !g->may_send || !ppn_due(g->load_next, now))
         return;
     int64_t interval = load_interval(g).ns;
-    struct ppn_instant oldest = ppn_after(now, ppn_ns(-interval * LOAD_BURST));
+    int64_t burst = g->members <= LOAD_BURST_MEMBERS ? LOAD_BURST : 1;
+    struct ppn_instant oldest = ppn_after(now, ppn_ns(-interval * burst));
     if (ppn_before(g->load_credit, oldest))
         g->load_credit = oldest;
     g->load_credit = ppn_after(g->load_credit, ppn_ns(interval));

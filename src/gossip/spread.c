@@ -9,15 +9,17 @@
  * anti-entropy finds whom that missed.
  *
  * What a node sends is capped by a token bucket. Answers to probes are always sent, and paid for
- * later; news waits for tokens, loads for half a bucket, so that they are the first to be thinned.
- */
+ * later; news waits for tokens. Loads have a smaller bucket of their own besides and wait until the
+ * large one is half full, so that they are the first to be thinned. */
 
 enum {
     PUSH_FANOUT = 3,
     LOAD_FANOUT = 2,
     COPIES = 4,
     COPIES_VERDICTS = 6,
+    COPIES_LEAST = 3,
     LOAD_COPIES = 3,
+    CROWD = 48, /* news waiting */
     LOAD_RESERVE = 190
 };
 
@@ -33,13 +35,18 @@ static uint32_t log2_up(uint32_t n)
     return n <= 1 ? 0 : 32 - (uint32_t)__builtin_clz(n - 1);
 }
 
-/* Random pushes of one item by everybody who has it reach all but e^-copies of the members. */
+/* Random pushes of one item by everybody who has it reach all but e^-copies of the members. When
+ * there is a crowd of news (everybody joins at once, half of the network falls), what each copy
+ * brings to the few that the first three missed is worth less than the next item: digests find
+ * them. */
 static uint32_t copies(const struct gossip *g, enum gossip_class class)
 {
     uint32_t others = g->members > 1 ? g->members - 1 : 1;
     uint32_t wanted = class == GOSSIP_CLASS_LOAD       ? LOAD_COPIES
                       : class == GOSSIP_CLASS_VERDICTS ? COPIES_VERDICTS + log2_up(g->members) / 2
                                                        : COPIES + log2_up(g->members) / 2;
+    if (class != GOSSIP_CLASS_LOAD && g->queues[class].count > CROWD)
+        wanted = COPIES_LEAST;
     return wanted < 2 * others ? wanted : 2 * others;
 }
 
@@ -186,6 +193,12 @@ static void fill_class(struct gossip *g, struct gossip_packet *packet, uint16_t 
     }
 }
 
+static bool loads_may_go(const struct gossip *g)
+{
+    return g->load_tokens > 0 &&
+           g->tokens > (int64_t)g->config.bandwidth_bytes_s * GOSSIP_TOKENS_SECONDS / 2;
+}
+
 /* Verdicts go first, yet leave room for the others: no storm of one kind starves the next. */
 void gossip_packet_fill(struct gossip *g, struct gossip_packet *packet, uint16_t to)
 {
@@ -199,7 +212,7 @@ void gossip_packet_fill(struct gossip *g, struct gossip_packet *packet, uint16_t
     fill_class(g, packet, to, GOSSIP_CLASS_VERDICTS, PPN_DATAGRAM_MAX - reserve);
     reserve = g->queues[GOSSIP_CLASS_LOAD].count > 0 ? LOAD_RESERVE : 0;
     fill_class(g, packet, to, GOSSIP_CLASS_MEMBERSHIP, PPN_DATAGRAM_MAX - reserve);
-    if (g->tokens > (int64_t)g->config.bandwidth_bytes_s * GOSSIP_TOKENS_SECONDS / 2)
+    if (loads_may_go(g))
         fill_class(g, packet, to, GOSSIP_CLASS_LOAD, PPN_DATAGRAM_MAX);
     fill_class(g, packet, to, GOSSIP_CLASS_VERDICTS, PPN_DATAGRAM_MAX);
     fill_class(g, packet, to, GOSSIP_CLASS_MEMBERSHIP, PPN_DATAGRAM_MAX);
@@ -223,29 +236,29 @@ void gossip_packet_send(struct gossip *g, uint16_t to, struct gossip_packet *pac
     if (packet->kind == GOSSIP_NEWS && load + GOSSIP_ENCODED_HEADER_MAX == size)
         load = size;
     g->tokens -= size;
+    g->load_tokens -= load;
     g->counters.packets_sent++;
     g->counters.bytes_load += load;
     g->counters.bytes_membership += size - load;
 }
 
+static int64_t refilled(int64_t tokens, int64_t rate, int64_t ms)
+{
+    int64_t most = rate * GOSSIP_TOKENS_SECONDS;
+    tokens += rate * ms / 1000;
+    return tokens > most ? most : tokens < -most ? -most : tokens;
+}
+
 void gossip_tokens_refill(struct gossip *g, struct ppn_instant now)
 {
-    int64_t rate = g->config.bandwidth_bytes_s, most = rate * GOSSIP_TOKENS_SECONDS;
-    int64_t elapsed = ppn_between(g->tokens_at, now).ns;
-    if (elapsed <= 0)
+    int64_t ms = ppn_between(g->tokens_at, now).ns / 1000000;
+    if (ms <= 0)
         return;
-    int64_t ms = elapsed / 1000000;
-    if (ms > GOSSIP_TOKENS_SECONDS * 1000) {
-        g->tokens += most;
-        g->tokens_at = now;
-    } else {
-        g->tokens += rate * ms / 1000;
-        g->tokens_at = ppn_after(g->tokens_at, ppn_ms(ms));
-    }
-    if (g->tokens > most)
-        g->tokens = most;
-    if (g->tokens < -most)
-        g->tokens = -most;
+    bool full = ms > GOSSIP_TOKENS_SECONDS * 1000;
+    g->tokens_at = full ? now : ppn_after(g->tokens_at, ppn_ms(ms));
+    ms = full ? GOSSIP_TOKENS_SECONDS * 1000 : ms;
+    g->tokens = refilled(g->tokens, g->config.bandwidth_bytes_s, ms);
+    g->load_tokens = refilled(g->load_tokens, gossip_load_bytes_s(g), ms);
 }
 
 static bool news_waiting(const struct gossip *g)
@@ -277,7 +290,7 @@ void gossip_push_tick(struct gossip *g, struct ppn_instant now)
     g->push_next = PPN_NEVER;
     if (!g->may_send || (!news && !loads))
         return;
-    if (g->tokens > 0)
+    if (g->tokens > 0 && (news || loads_may_go(g)))
         push(g, news ? PUSH_FANOUT : LOAD_FANOUT);
     else
         g->counters.deferred++;

@@ -205,10 +205,16 @@ static struct tally take(struct gossip *g, struct ppn_instant now, struct gossip
         tally.oks += entry->opinion == GOSSIP_OPINION_OK;
     }
     /* Observing it and having nothing to say against it is an opinion too. */
-    if (gossip_opinion_by(g, c->subject, g->self) == NULL && gossip_is_target(g, c->subject))
+    const struct gossip_opinion_entry *mine = gossip_opinion_by(g, c->subject, g->self);
+    if (mine == NULL && gossip_is_target(g, c->subject))
         tally.oks++;
     uint32_t accusers = tally.failing + tally.refused + tally.degraded;
-    uint32_t said = accusers + tally.oks, observers = lone ? 0 : observers_live(g, c->subject);
+    uint32_t said = accusers + tally.oks;
+    /* One other's word with nothing from anybody else is hearsay: it may have been taken back in a
+     * packet that never came. */
+    bool enough = accusers >= 2 || (mine != NULL && mine->opinion != GOSSIP_OPINION_OK);
+    uint32_t observers = lone && enough ? 0 : observers_live(g, c->subject);
+    observers = !enough && observers < 2 ? 2 : observers;
     tally.live = said > observers ? said : observers;
     if (accusers == 0)
         c->first = PPN_NEVER;
@@ -260,7 +266,7 @@ static void condemn(struct gossip *g, struct ppn_instant now, struct gossip_case
                     const struct tally *tally, enum gossip_cause cause)
 {
     bool certain =
-        cause == GOSSIP_CAUSE_REFUSED || (tally->failing + tally->refused >= 2 && majority(g, now));
+        cause == GOSSIP_CAUSE_REFUSED || (enough_voices(g, c, tally) && majority(g, now));
     publish(g, now, c);
     gossip_state_set(g, now, c->subject, certain ? GOSSIP_DEAD : GOSSIP_UNREACHABLE, cause);
 }

@@ -72,6 +72,8 @@ static void settle(struct run *run)
         if (!w->options.warm && w->running == w->options.nodes && world_converged(w))
             break;
     }
+    if (!w->options.warm && world_converged(w))
+        run->result->join_ms = (double)(w->now.ns - 1000000000) / 1e6;
     if (!w->options.warm && w->options.loss_per_million == 0 && !world_converged(w))
         broken(run, "no common view %u s after the start", most);
     world_run_for(w, ppn_seconds(5));
@@ -397,7 +399,8 @@ void scenario_run(const struct scenario_options *options, struct scenario_result
 {
     const struct scenario *scenario = find(options->scenario);
     PPN_ASSERT(scenario != NULL);
-    *result = (struct scenario_result){.heal_ms = -1, .update_ms = -1, .faulty_out = -1};
+    *result =
+        (struct scenario_result){.join_ms = -1, .heal_ms = -1, .update_ms = -1, .faulty_out = -1};
     if (scenario->play == NULL) {
         control_play(options, result);
         return;
@@ -442,11 +445,11 @@ void scenario_print(const struct scenario_options *options, const struct scenari
             "\"first_suspect_p50_ms\":%.0f,\"first_suspect_p99_ms\":%.0f,"
             "\"first_verdict_p50_ms\":%.0f,\"dead_everywhere_p50_ms\":%.0f,"
             "\"dead_everywhere_p99_ms\":%.0f,\"membership_bytes_per_node_s\":%.1f,"
-            "\"total_bytes_per_node_s\":%.1f,\"heal_ms\":%.0f,\"update_ms\":%.0f,"
+            "\"total_bytes_per_node_s\":%.1f,\"join_ms\":%.0f,\"heal_ms\":%.0f,\"update_ms\":%.0f,"
             "\"faulty_out\":%.4f,\"launches\":%llu,\"steps\":%llu,\"packets\":%llu}\n",
             r->first_suspect_p50_ms, r->first_suspect_p99_ms, r->first_verdict_p50_ms,
             r->dead_everywhere_p50_ms, r->dead_everywhere_p99_ms, r->membership_bytes_per_node_s,
-            r->total_bytes_per_node_s, r->heal_ms, r->update_ms, r->faulty_out,
+            r->total_bytes_per_node_s, r->join_ms, r->heal_ms, r->update_ms, r->faulty_out,
             (unsigned long long)r->launches, (unsigned long long)r->steps,
             (unsigned long long)r->packets);
 }

@@ -27,6 +27,7 @@ struct scenario_result {
     double first_verdict_p50_ms;
     double dead_everywhere_p50_ms, dead_everywhere_p99_ms;
     double membership_bytes_per_node_s, total_bytes_per_node_s;
+    double join_ms;    /* all started at once until one view; -1: not measured */
     double heal_ms;    /* -1: not measured */
     double update_ms;  /* a changed profile seen by all; -1: not measured */
     double faulty_out; /* share of faulty nodes out of placement in the last third; -1 */
