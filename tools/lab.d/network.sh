@@ -23,6 +23,7 @@ network_attach() {
         ip -n "$switch" link set "$node" master "$segment" up &&
         ip -n "$own" addr add "$address" dev eth0 &&
         ip -n "$own" link set eth0 up || return 1
+    [[ $address != *:* ]] || ip -n "$own" addr change "$address" dev eth0 nodad || return 1
     [ -z "$gateway" ] || ip -n "$own" route add default via "$gateway"
 }
 
@@ -58,6 +59,10 @@ network_router_make() { # ROUTER OUTSIDE-SEGMENT ADDRESS GATEWAY INSIDE-ADDRESS 
         ip -n "$own" addr add "$inside" dev in && ip -n "$own" link set in up || return 1
     [ -z "$gateway" ] || ip -n "$own" route add default via "$gateway" || return 1
     ip netns exec "$own" sysctl -qw net.ipv4.ip_forward=1 || return 1
+    if [ -n "${udp_timeout-}" ]; then
+        ip netns exec "$own" sysctl -qw "net.netfilter.nf_conntrack_udp_timeout=$udp_timeout" \
+            "net.netfilter.nf_conntrack_udp_timeout_stream=$udp_timeout" || return 1
+    fi
     ip netns exec "$own" nft -f - <<RULES
 table ip router {
     chain input {
@@ -77,6 +82,43 @@ table ip router {
 RULES
 }
 
+# network_move NODE lan|ROUTER: pulls the node's cable and puts it into another network, where it gets
+# an address that it did not have before.
+network_move() {
+    local node=$1 to=$2 number=${1#n} own switch segment=lan address=10.99.2.${1#n}/16 gateway=""
+    switch=$(namespace switch) own=$(namespace "$node")
+    if [ "$to" != lan ]; then
+        ip netns list | grep -q "^ppn-$name-$to\b" || die "lab '$name' has no router '$to'"
+        segment=$to-lan address=192.168.${to#r}.$((101 + number))/24 gateway=192.168.${to#r}.1
+        echo "$to" >"$lab/nodes/$node/router"
+    else
+        : >"$lab/nodes/$node/router"
+    fi
+    echo "${address%/*}" >"$lab/nodes/$node/address"
+    ip -n "$own" link set eth0 down && ip -n "$own" addr flush dev eth0 scope global &&
+        ip -n "$switch" link set "$node" master "$segment" &&
+        ip -n "$own" addr add "$address" dev eth0 && ip -n "$own" link set eth0 up ||
+        die "cannot move $node to $to"
+    [ -z "$gateway" ] || ip -n "$own" route add default via "$gateway"
+}
+
+# network_rebind ROUTER: another outside address from the provider. The kernel forgets the mappings of
+# an address that goes, so every flow comes from elsewhere now.
+network_rebind() {
+    local router=$1 own old new
+    [[ $router =~ ^r[0-9]+x?$ ]] && ip netns list | grep -q "^ppn-$name-$router\b" ||
+        die "lab '$name' has no router '$router'"
+    own=$(namespace "$router")
+    old=$(ip -n "$own" -4 -o addr show dev out | awk '{print $4; exit}')
+    case $old in
+    10.99.1.*) new=10.99.3.${old#10.99.1.} ;;
+    10.99.3.*) new=10.99.1.${old#10.99.3.} ;;
+    *) die "$router is not on the public segment; rebind the outer one, ${router}x" ;;
+    esac
+    ip -n "$own" addr del "$old" dev out && ip -n "$own" addr add "$new" dev out ||
+        die "cannot give $router another address"
+}
+
 network_remove() {
     local own
     for own in $(ip netns list 2>/dev/null | cut -d' ' -f1); do
@@ -88,8 +130,11 @@ network_remove() {
 
 # The address under which others see a node: its own, or its router's.
 outside_address() {
+    local router
     if [ -s "$lab/nodes/$1/router" ]; then
-        echo "10.99.1.$(sed 's/^r//' "$lab/nodes/$1/router")"
+        router=$(cat "$lab/nodes/$1/router")
+        ! ip netns list | grep -q "^ppn-$name-${router}x\b" || router=${router}x
+        ip -n "$(namespace "$router")" -4 -o addr show dev out | awk '{sub("/.*", "", $4); print $4; exit}'
     else
         cat "$lab/nodes/$1/address"
     fi

@@ -40,7 +40,11 @@ node_launch() {
     [ "$mesh" != plain ] || interface=eth0
     [ ! -s "$directory/environment" ] || mapfile -t environment <"$directory/environment"
     # Behind a router a node has no address to advertise.
-    [ -s "$directory/router" ] || advertise=(--advertise "$(cat "$directory/address")")
+    if [ ! -s "$directory/router" ]; then
+        advertise=(--advertise "$(cat "$directory/address")")
+        [ ! -s "$directory/address6" ] || cmp -s "$directory/address" "$directory/address6" ||
+            advertise+=(--advertise "$(cat "$directory/address6")")
+    fi
     (
         trap - INT EXIT
         inside "$node" setsid env ${environment[@]+"${environment[@]}"} "$lab/bin/ppn-node" \

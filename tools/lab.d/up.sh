@@ -2,10 +2,10 @@
 
 lab_up() {
     local count="" mesh=auto bin="" daemons=1 admit=1 limit=60 kvm=() variables=()
-    local behind=()
+    local behind=() ips=() udp_timeout=""
     while [ $# -gt 0 ]; do
         case $1 in
-        --nodes | --mesh | --bin | --timeout | --kvm | --env | --behind)
+        --nodes | --mesh | --bin | --timeout | --kvm | --env | --behind | --ip | --udp-timeout)
             [ $# -ge 2 ] || usage
             case $1 in
             --nodes) count=$2 ;;
@@ -14,6 +14,8 @@ lab_up() {
             --timeout) limit=$2 ;;
             --kvm) kvm+=("$2") ;;
             --behind) behind+=("$2") ;;
+            --ip) ips+=("$2") ;;
+            --udp-timeout) udp_timeout=$2 ;;
             --env) variables+=("$2") ;;
             esac
             shift 2 ;;
@@ -76,8 +78,7 @@ attach_node() { # NODE NUMBER
         [ "${choice%%=*}" != "$1" ] || router=${choice#*=}
     done
     if [ -z "$router" ]; then
-        echo "10.99.0.$2" >"$lab/nodes/$1/address"
-        network_attach "$1" lan "10.99.0.$2/16"
+        attach_public "$1" "$2"
         return
     fi
     [[ $router =~ ^r([1-9][0-9]?)(:(preserving|random|double|no-udp))?$ ]] ||
@@ -90,6 +91,26 @@ attach_node() { # NODE NUMBER
     echo "$router" >"$lab/nodes/$1/router"
     echo "192.168.${router#r}.$((1 + $2))" >"$lab/nodes/$1/address"
     network_attach "$1" "$router-lan" "192.168.${router#r}.$((1 + $2))/24" "192.168.${router#r}.1"
+}
+
+# 10.99.0.K, or 2001:db8:99::K, or both: `address` names the first, `address6` the IPv6 one.
+attach_public() { # NODE NUMBER
+    local choice ip=4 own
+    for choice in ${ips[@]+"${ips[@]}"}; do
+        [[ $choice =~ ^n[0-9]+=(6|dual)$ ]] || die "--ip is nK=6 or nK=dual"
+        [ "${choice%%=*}" != "$1" ] || ip=${choice#*=}
+        [ "$1" != n1 ] || [ "$choice" = n1=6 ] || ip=dual
+    done
+    [ "$ip" = 6 ] && echo "[2001:db8:99::$2]" >"$lab/nodes/$1/address" || echo "10.99.0.$2" >"$lab/nodes/$1/address"
+    if [ "$ip" = 6 ]; then
+        network_attach "$1" lan "2001:db8:99::$2/64"
+    else
+        network_attach "$1" lan "10.99.0.$2/16"
+    fi || return 1
+    [ "$ip" != 4 ] || return 0
+    echo "[2001:db8:99::$2]" >"$lab/nodes/$1/address6"
+    own=$(namespace "$1")
+    [ "$ip" = 6 ] || ip -n "$own" addr add "2001:db8:99::$2/64" dev eth0 nodad
 }
 
 # Puts the daemon and the tool on one PATH directory, wherever the build left them.
@@ -138,13 +159,20 @@ node_environments() {
 
 time_left() { echo $((deadline - $(seconds))); }
 
+# n1's address of a family that the node has.
+seed_for() {
+    case $(cat "$lab/nodes/$1/address") in
+    \[*) cat "$lab/nodes/n1/address6" ;;
+    *) cat "$lab/nodes/n1/address" ;;
+    esac
+}
+
 start_network() { # COUNT ADMIT
-    local i seed
+    local i
     node_launch n1 --found "$name"
     node_ready n1 || exit 1
-    seed=$(cat "$lab/nodes/n1/address")
     for ((i = 2; i <= $1; i++)); do
-        node_launch "n$i" --seed "$seed"
+        node_launch "n$i" --seed "$(seed_for "n$i")"
     done
     if [ "$2" = 0 ]; then
         for ((i = 2; i <= $1; i++)); do node_ready "n$i" || exit 1; done
