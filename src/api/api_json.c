@@ -229,6 +229,7 @@ json_t *api_json_status(const struct api_status *status)
     add_text(&m, "interface", status->mesh_interface);
     add_u64(&m, "listen_port", status->listen_port);
     add_bool(&m, "admin", status->admin);
+    add_text(&m, "admin_key_file", status->admin_key_file);
     add_bool(&m, "cordoned", status->cordoned);
     add_u64(&m, "nodes_alive", status->nodes_alive);
     add_u64(&m, "nodes_suspect", status->nodes_suspect);
@@ -256,6 +257,9 @@ json_t *api_json_join(const struct api_join_view *join)
     add_text(&m, "address", join->address);
     add_i64(&m, "asked_unix_ms", join->asked_unix_ms);
     add_bool(&m, "invited", join->invited);
+    add_text(&m, "words", join->words);
+    if (join->wg_key != NULL)
+        add_hex(&m, "wg_key", join->wg_key, 32);
     if (join->offers != NULL) {
         add_profile(&m, join->offers);
         add_labels(&m, join->offers->labels, join->offers->label_count);

@@ -67,7 +67,8 @@ struct api_status {
     enum api_mesh_mode mesh;
     const char *mesh_interface;
     uint16_t listen_port;
-    bool admin; /* an admin key is on this node */
+    bool admin;                 /* an admin key is on this node */
+    const char *admin_key_file; /* where, for a person on this machine; NULL: none */
     bool cordoned;
     uint32_t nodes_alive, nodes_suspect, nodes_dead;
     uint32_t vms_here, vms_running_here;
@@ -86,6 +87,8 @@ struct api_join_view {
     int64_t asked_unix_ms;
     const struct ppn_profile *offers; /* may be NULL */
     bool invited;
+    const uint8_t *wg_key; /* 32 bytes, public; NULL: left out */
+    const char *words;     /* that people compare; NULL: left out */
 };
 
 struct api_log_entry_view {

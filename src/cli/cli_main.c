@@ -21,6 +21,9 @@
     "  --isolation MIN  kvm, kvm+sandbox, sev-snp, tdx\n"                                          \
     "  --request-id ID  repeat an earlier request: never a second VM\n"
 
+#define KEY_OPTION                                                                                 \
+    "  --key FILE       sign with this admin key, here; repeat it where several must sign\n"
+
 const struct cli_command cli_commands[] = {
     {"run", "IMAGE [OPTION]...", "Runs a new VM on the node that suits it best",
      MACHINE_OPTIONS "  --wait-ready     until its first boot has finished\n"
@@ -58,13 +61,38 @@ const struct cli_command cli_commands[] = {
     {"leave", "--yes", "Takes this node out until ppn-node starts again",
      "  --yes            really\n", cmd_leave},
     {"joins", "", "Lists machines that ask to join", "", cmd_joins},
-    {"admit", "NAME|FINGERPRINT [--role relay] [--label K=V]...", "Admits a machine",
+    {"admit", "NAME|FINGERPRINT [--role relay] [--label K=V]... [--key FILE]...",
+     "Admits a machine",
      "  --role relay     it may also relay for others\n"
-     "  --label K=V      a label by admission; repeatable\n",
+     "  --label K=V      a label by admission; repeatable\n" KEY_OPTION,
      cmd_admit},
-    {"deny", "NAME|FINGERPRINT", "Refuses a machine that asks to join", "", cmd_deny},
-    {"revoke", "NAME|FINGERPRINT|ID [--reason TEXT]", "Takes a member out for good",
-     "  --reason TEXT    for the log\n", cmd_revoke},
+    {"deny", "NAME|FINGERPRINT [--key FILE]...", "Refuses a machine that asks to join", KEY_OPTION,
+     cmd_deny},
+    {"revoke", "NAME|FINGERPRINT|ID [--vms keep|stop|kill] [--reason TEXT] [--key FILE]...",
+     "Takes a member out for good",
+     "  --vms WHAT       what becomes of its VMs: keep them running there, or stop or kill\n"
+     "                   them first; asked for when it matters\n"
+     "  --reason TEXT    for the log\n" KEY_OPTION,
+     cmd_revoke},
+    {"admins", "", "Lists the keys that decide who is a member", "", cmd_admins},
+    {"admin", "add NAME KEY [--may LIST] | remove NAME [--cut ENTRY] [--key FILE]...",
+     "Adds or removes such a key",
+     "  --may LIST       with add: of admit,revoke,admin,seal,root (default: the first three)\n"
+     "  --cut ENTRY      with remove: the last entry of that key that is still trusted, as its\n"
+     "                   id or number; what it signed later is void. 0 voids all of it\n"
+     "  --reason TEXT    for the log\n" KEY_OPTION,
+     cmd_admin},
+    {"policy", "[--admit N] [--revoke N] [--admin N] [--root N] [--grace N] [--key FILE]...",
+     "Shows or changes how many keys must sign",
+     "  --admit N        to admit, deny and invite\n"
+     "  --revoke N       to revoke\n"
+     "  --admin N        to add and remove admins\n"
+     "  --root N         to change the policy and root keys\n"
+     "  --grace N        seals that a removed admin's entries may miss\n" KEY_OPTION,
+     cmd_policy},
+    {"key", "new FILE [--no-passphrase] | show FILE",
+     "Makes an admin key, or shows its public half",
+     "  --no-passphrase  whoever has the file has the key\n", cmd_key},
     {"invite", "[--uses N] [--ttl TIME] [--role relay] [--label K=V]...",
      "Prints a token with which machines join without being asked for",
      "  --uses N         how many machines (default 1)\n"
@@ -72,7 +100,8 @@ const struct cli_command cli_commands[] = {
      "  --role relay     they may also relay for others\n"
      "  --label K=V      repeatable\n",
      cmd_invite},
-    {"log", "[--verify | --export FILE]", "Shows the signed log of admissions",
+    {"log", "[audit NODE | --verify | --export FILE]", "Shows the signed log of admissions",
+     "  audit NODE       who admitted it, when, and on whose authority\n"
      "  --verify         check every signature anew\n"
      "  --export FILE    write the signed entries; - is standard output\n",
      cmd_log},

@@ -5,7 +5,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "cli/cli.h"
+#include "admission/explain.h"
+#include "cli/cli_admin.h"
 #include "cli/cli_print.h"
 
 enum {
@@ -16,15 +17,17 @@ enum {
     OPTION_TTL,
     OPTION_REASON,
     OPTION_VERIFY,
-    OPTION_EXPORT
+    OPTION_EXPORT,
+    OPTION_KEY,
+    OPTION_VMS
 };
 
 static const struct option plain_options[] = {CLI_COMMON_OPTIONS};
 
 int cmd_joins(struct cli *cli, int argc, char **argv)
 {
-    static const char *const heads[] = {"NAME",  "FINGERPRINT", "FROM", ">WAITS",
-                                        ">CPUS", ">MEMORY",     "KVM"};
+    static const char *const heads[] = {"NAME",   "FINGERPRINT", "WORDS",   "FROM",
+                                        ">WAITS", ">CPUS",       ">MEMORY", "KVM"};
     struct cli_table table;
     json_t *answer, *join;
     size_t index;
@@ -44,6 +47,7 @@ int cmd_joins(struct cli *cli, int argc, char **argv)
         cli_size_text((uint64_t)cli_number(join, "memory_total_bytes", 0), memory);
         cli_cell(&table, CLI_BOLD, "%s", cli_text(join, "name"));
         cli_cell(&table, CLI_CYAN, "%s", cli_text(join, "fingerprint"));
+        cli_cell(&table, CLI_PLAIN, "%s", cli_text(join, "words"));
         cli_cell(&table, CLI_PLAIN, "%s", cli_text(join, "address"));
         cli_cell(&table, CLI_PLAIN, "%s", age);
         cli_cell(&table, CLI_PLAIN, "%lld", (long long)cli_number(join, "cpus", 0));
@@ -52,7 +56,7 @@ int cmd_joins(struct cli *cli, int argc, char **argv)
     }
     if (!cli->json && json_array_size(joins) > 0) {
         cli_table_print(cli, &table, stdout);
-        (void)fprintf(stderr, "Compare each fingerprint with the one that machine shows, then "
+        (void)fprintf(stderr, "Compare the words with those that machine shows, then "
                               "\"ppn admit NAME\" (or \"ppn deny NAME\").\n");
     } else {
         free(table.cells);
@@ -105,38 +109,70 @@ int cmd_admit(struct cli *cli, int argc, char **argv)
 {
     static const struct option options[] = {{"role", required_argument, NULL, OPTION_ROLE},
                                             {"label", required_argument, NULL, OPTION_LABEL},
+                                            {"key", required_argument, NULL, OPTION_KEY},
                                             CLI_COMMON_OPTIONS};
+    struct cli_keys keys = {0};
     json_t *body = json_object();
     int letter, code = CLI_OK;
-    while (code == CLI_OK && (letter = cli_getopt(cli, argc, argv, "h", options)) != -1)
-        code = add_option(cli, body, letter);
+    while (code == CLI_OK && (letter = cli_getopt(cli, argc, argv, "h", options)) != -1) {
+        if (letter == OPTION_KEY)
+            code = cli_keys_add(cli, &keys, optarg) ? CLI_OK : CLI_USAGE;
+        else
+            code = add_option(cli, body, letter);
+    }
     if (code != CLI_OK || !cli_arguments(cli, argc, 1, 1)) {
         json_decref(body);
         return code != CLI_OK ? code : cli->exit;
     }
+    if (keys.count > 0)
+        return cli_finish(cli_sign_admit(cli, &keys, argv[optind], body));
     return decide(cli, argv[optind], "joins", "/admit", body, "is admitted");
 }
 
 int cmd_deny(struct cli *cli, int argc, char **argv)
 {
-    while (cli_getopt(cli, argc, argv, "h", plain_options) != -1)
-        ;
+    static const struct option options[] = {{"key", required_argument, NULL, OPTION_KEY},
+                                            CLI_COMMON_OPTIONS};
+    struct cli_keys keys = {0};
+    while (cli_getopt(cli, argc, argv, "h", options) == OPTION_KEY) {
+        if (!cli_keys_add(cli, &keys, optarg))
+            return CLI_USAGE;
+    }
     if (!cli_arguments(cli, argc, 1, 1))
         return cli->exit;
+    if (keys.count > 0)
+        return cli_finish(cli_sign_deny(cli, &keys, argv[optind]));
     return decide(cli, argv[optind], "joins", "/deny", NULL, "is denied");
 }
 
 int cmd_revoke(struct cli *cli, int argc, char **argv)
 {
     static const struct option options[] = {{"reason", required_argument, NULL, OPTION_REASON},
+                                            {"key", required_argument, NULL, OPTION_KEY},
+                                            {"vms", required_argument, NULL, OPTION_VMS},
                                             CLI_COMMON_OPTIONS};
-    json_t *body = json_object();
-    while (cli_getopt(cli, argc, argv, "h", options) == OPTION_REASON)
-        (void)json_object_set_new(body, "reason", json_string(optarg));
-    if (!cli_arguments(cli, argc, 1, 1)) {
-        json_decref(body);
-        return cli->exit;
+    const char *reason = "", *vms = NULL;
+    struct cli_keys keys = {0};
+    int letter;
+    while ((letter = cli_getopt(cli, argc, argv, "h", options)) != -1) {
+        reason = letter == OPTION_REASON ? optarg : reason;
+        vms = letter == OPTION_VMS ? optarg : vms;
+        if (letter == OPTION_KEY && !cli_keys_add(cli, &keys, optarg))
+            return CLI_USAGE;
     }
+    if (!cli_arguments(cli, argc, 1, 1))
+        return cli->exit;
+    if (vms != NULL && strcmp(vms, "keep") != 0 && strcmp(vms, "stop") != 0 &&
+        strcmp(vms, "kill") != 0)
+        return cli_usage(cli, "--vms: keep, stop or kill, not \"%s\"", vms);
+    int code = cli_settle_vms(cli, argv[optind], vms);
+    if (code != CLI_OK)
+        return cli_finish(code);
+    if (keys.count > 0)
+        return cli_finish(cli_sign_revoke(cli, &keys, argv[optind], reason));
+    json_t *body = json_object();
+    if (reason[0] != '\0')
+        (void)json_object_set_new(body, "reason", json_string(reason));
     return decide(cli, argv[optind], "nodes", "/revoke", body,
                   "is revoked; its identity never comes back");
 }
@@ -209,11 +245,13 @@ static int print_log(struct cli *cli, const json_t *answer)
             (void)strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S", &parts);
         bool effective = cli_flag(entry, "effective");
         const char *author = cli_text(entry, "author_name");
+        char key[20];
+        (void)snprintf(key, sizeof(key), "key %.4s-%.4s", cli_text(entry, "author"),
+                       cli_text(entry, "author") + strnlen(cli_text(entry, "author"), 4));
         cli_cell(&table, CLI_DIM, "%s", when);
         cli_cell(&table, CLI_CYAN, "%.12s", cli_text(entry, "id"));
         cli_cell(&table, effective ? CLI_BOLD : CLI_DIM, "%s", cli_text(entry, "kind"));
-        cli_cell(&table, CLI_PLAIN, "%.20s",
-                 author[0] != '\0' ? author : cli_text(entry, "author"));
+        cli_cell(&table, CLI_PLAIN, "%.20s", author[0] != '\0' ? author : key);
         cli_cell(&table, effective ? CLI_PLAIN : CLI_DIM, "%s%s",
                  cli_text(entry, "text")[0] != '\0' ? cli_text(entry, "text")
                                                     : cli_text(entry, "subject"),
@@ -256,6 +294,42 @@ static int export_log(struct cli *cli, const char *path)
     return written ? CLI_OK : CLI_FAILED;
 }
 
+static int audit(struct cli *cli, const char *who)
+{
+    static struct admission_audit story;
+    struct cli_admin admin;
+    struct ppn_node_id id;
+    int code = cli_admin_open_log(cli, &admin);
+    enum ppn_error error = PPN_ERROR_NOT_FOUND;
+    if (code == CLI_OK && cli_log_node(admin.log, who, &id))
+        error = admission_audit_node(admin.log, &id, &story);
+    if (code == CLI_OK && error != PPN_OK) {
+        (void)fprintf(stderr, "ppn log: the log names no node \"%s\"; see ppn log\n", who);
+        code = CLI_NOT_FOUND;
+    }
+    for (uint32_t i = 0; code == CLI_OK && i < story.count; i++) {
+        char when[32] = "";
+        time_t seconds = (time_t)(story.lines[i].time_unix_ms / 1000);
+        struct tm parts;
+        if (localtime_r(&seconds, &parts) != NULL)
+            (void)strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S", &parts);
+        json_t *line =
+            json_pack("{s:I, s:s}", "time_unix_ms", (json_int_t)story.lines[i].time_unix_ms, "text",
+                      story.lines[i].text);
+        if (cli->json)
+            (void)json_dumpf(line, stdout, JSON_COMPACT);
+        else
+            (void)printf("%s%s%s  %s", cli_colour(cli, CLI_DIM), when, cli_colour(cli, CLI_PLAIN),
+                         story.lines[i].text);
+        (void)printf("\n");
+        json_decref(line);
+    }
+    if (code == CLI_OK && story.cut)
+        (void)fprintf(stderr, "There is more; ppn log --json has all of it.\n");
+    cli_admin_close(&admin);
+    return code;
+}
+
 int cmd_log(struct cli *cli, int argc, char **argv)
 {
     static const struct option options[] = {{"verify", no_argument, NULL, OPTION_VERIFY},
@@ -268,6 +342,11 @@ int cmd_log(struct cli *cli, int argc, char **argv)
     while ((letter = cli_getopt(cli, argc, argv, "h", options)) != -1) {
         verify = verify || letter == OPTION_VERIFY;
         file = letter == OPTION_EXPORT ? optarg : file;
+    }
+    if (optind < argc && strcmp(argv[optind], "audit") == 0 && !verify && file == NULL) {
+        if (!cli_arguments(cli, argc, 2, 2))
+            return cli->exit;
+        return cli_finish(audit(cli, argv[optind + 1]));
     }
     if (!cli_arguments(cli, argc, 0, 0))
         return cli->exit;

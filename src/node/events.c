@@ -94,7 +94,7 @@ void node_events_join(struct node_events *events, const struct node_join *join, 
     if (events->count == 0)
         return;
     event.type = ended ? API_EVENT_JOIN_ENDED : API_EVENT_JOIN_REQUESTED;
-    node_view_join(join, &events->buffer, &view);
+    node_view_join(events->node, join, &events->buffer, &view);
     tell_all(events, &event);
 }
 
@@ -158,7 +158,7 @@ void node_events_subscribe(struct node_events *events, struct api_request *reque
     for (uint32_t i = 0; (join = node_joins_at(node->joins, i)) != NULL; i++) {
         struct api_join_view view;
         struct api_event event = {.type = API_EVENT_JOIN_REQUESTED, .join = &view};
-        node_view_join(join, &events->buffer, &view);
+        node_view_join(events->node, join, &events->buffer, &view);
         tell_one(&telling, &event);
     }
     node_vm_each(node, tell_vm, &telling);

@@ -99,7 +99,7 @@ void node_serve_joins(void *context, struct api_request *request)
     api_list_begin(request, API_LIST_JOINS);
     for (uint32_t i = 0; i < count; i++) {
         struct api_join_view view;
-        node_view_join(node_joins_at(node->joins, i), &buffer, &view);
+        node_view_join(node, node_joins_at(node->joins, i), &buffer, &view);
         api_list_add_join(request, &view);
     }
     api_list_end(request);
@@ -380,6 +380,25 @@ void node_serve_log_export(void *context, struct api_request *request)
     export_on(exporting, request);
 }
 
+/* Whether the log has another entry of this author with this number. Taken, the two would prove
+ * that the author contradicts itself, and put it out; but a person who signs here from a copy of
+ * the log a second old, or holds one key on two machines, is no traitor. */
+static bool overtaken(const struct admission *log, struct ppn_slice envelope)
+{
+    struct admission_envelope parts;
+    struct admission_entry entry;
+    if (admission_envelope_decode(envelope, &parts) != PPN_OK ||
+        admission_body_decode(parts.body, &entry) != PPN_OK)
+        return false;
+    struct ppn_hash id = admission_body_id(admission_crypto_sodium(), parts.body);
+    for (uint32_t i = admission_entry_count(log); i-- > 0;) {
+        struct admission_record record = admission_record_at(log, i);
+        if (record.seq == entry.seq && admission_key_equal(&record.author, &entry.author))
+            return !ppn_hash_equal(&record.id, &id);
+    }
+    return false;
+}
+
 void node_serve_log_submit(void *context, struct api_request *request,
                            const struct api_entries *entries)
 {
@@ -392,6 +411,13 @@ void node_serve_log_submit(void *context, struct api_request *request,
             break;
         struct deciding *deciding = NULL;
         bool last = left.size - 4 == size;
+        if (last && count == 0 &&
+            overtaken(node_log_core(node->log), ppn_slice(left.data + 4, size))) {
+            api_reply_error(
+                request, PPN_ERROR_CONFLICT,
+                "another entry was signed with this key meanwhile; run the command again");
+            return;
+        }
         if (last) {
             deciding = new_deciding(node, request, &node->identity.id, node->name);
             if (deciding == NULL)

@@ -122,8 +122,8 @@ void node_view_vm(const struct node *node, const struct node_vm *vm,
         view->info.state = PPN_VM_LOST;
 }
 
-void node_view_join(const struct node_join *join, struct node_view_buffer *buffer,
-                    struct api_join_view *view)
+void node_view_join(const struct node *node, const struct node_join *join,
+                    struct node_view_buffer *buffer, struct api_join_view *view)
 {
     const struct admission_offer_facts *offers = &join->request.offers;
     struct ppn_profile *profile = &buffer->offers;
@@ -135,6 +135,8 @@ void node_view_join(const struct node_join *join, struct node_view_buffer *buffe
     };
     (void)ppn_text_copy(profile->arch, sizeof(profile->arch), offers->arch);
     os_address_text(join->from.address, buffer->address);
+    admission_words(admission_crypto_sodium(), &node->network, &join->request.node,
+                    join->request.wg_key, buffer->words);
     *view = (struct api_join_view){
         .id = join->request.node,
         .name = join->request.name,
@@ -142,6 +144,8 @@ void node_view_join(const struct node_join *join, struct node_view_buffer *buffe
         .asked_unix_ms = join->asked_unix_ms,
         .offers = profile,
         .invited = join->request.has_invite,
+        .wg_key = join->request.wg_key,
+        .words = buffer->words,
     };
 }
 
@@ -277,6 +281,8 @@ void node_view_status(const struct node *node, struct node_view_buffer *buffer,
     const struct admission *log = node_log_core(node->log);
     struct node_member member;
     uint32_t cursor = 0;
+    (void)snprintf(buffer->path, sizeof(buffer->path), "%s/keys/admin.key",
+                   node->options.state_dir);
     *view = (struct api_status){
         .network = node->network_name[0] != '\0' ? node->network_name : NULL,
         .network_id = node->network,
@@ -288,6 +294,7 @@ void node_view_status(const struct node *node, struct node_view_buffer *buffer,
         .mesh_interface = node->options.interface,
         .listen_port = node->options.listen.port,
         .admin = node->identity.has_admin,
+        .admin_key_file = node->identity.has_admin ? buffer->path : NULL,
         .cordoned = node->settings.cordoned,
         .joins_waiting = node_joins_count(node->joins),
         .log_entries = admission_entry_count(log),

@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: ISC
+#include "cli/cli_admin.h"
+
+#include <fcntl.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "admin/admin_key.h"
+#include "base/name.h"
+#include "cli/cli_print.h"
+
+struct collecting {
+    uint8_t *bytes;
+    size_t size, capacity;
+    bool failed;
+};
+
+static bool on_bytes(void *context, struct ppn_slice bytes)
+{
+    struct collecting *log = context;
+    if (bytes.size > ADMIN_EXPORT_MAX - log->size)
+        return false;
+    if (bytes.size > log->capacity - log->size) {
+        size_t capacity = log->capacity * 2 + bytes.size + 4096;
+        uint8_t *grown = realloc(log->bytes, capacity);
+        log->failed = grown == NULL;
+        if (grown == NULL)
+            return false;
+        log->bytes = grown;
+        log->capacity = capacity;
+    }
+    memcpy(log->bytes + log->size, bytes.data, bytes.size);
+    log->size += bytes.size;
+    return true;
+}
+
+static struct ppn_wall wall_now(void)
+{
+    return (struct ppn_wall){cli_now_ms()};
+}
+
+static int fail(struct cli *cli, enum ppn_error error, const struct ppn_failure *failure)
+{
+    struct api_client_failure shown = {.failure = *failure};
+    shown.failure.code = error;
+    return cli_failed(cli, &shown);
+}
+
+static bool parse_hex(const char *text, uint8_t bytes[static 32])
+{
+    size_t size = 0;
+    return strlen(text) == 64 && sodium_hex2bin(bytes, 32, text, 64, NULL, &size, NULL) == 0 &&
+           size == 32;
+}
+
+bool cli_parse_key(const char *text, struct admission_key *key)
+{
+    return parse_hex(text, key->bytes);
+}
+
+bool cli_keys_add(struct cli *cli, struct cli_keys *keys, const char *path)
+{
+    if (keys->count == CLI_KEYS_MAX) {
+        (void)cli_usage(cli, "--key: at most %d keys sign one entry", CLI_KEYS_MAX);
+        return false;
+    }
+    keys->paths[keys->count++] = path;
+    return true;
+}
+
+/* The network's id as the node states it: a node that names another than its log has is caught. */
+static int fetch_status(struct cli *cli, struct ppn_hash *network, char path[static CLI_PATH_MAX])
+{
+    json_t *status;
+    bool json = cli->json;
+    cli->json = false;
+    int code = cli_simple(cli, API_GET, "/v1/status", NULL, &status);
+    cli->json = json;
+    if (status == NULL)
+        return code;
+    *network = (struct ppn_hash){0};
+    (void)parse_hex(cli_text(status, "network_id"), network->bytes);
+    if (!ppn_text_copy(path, CLI_PATH_MAX, cli_text(status, "admin_key_file")))
+        path[0] = '\0';
+    json_decref(status);
+    return CLI_OK;
+}
+
+static int fetch_log(struct cli *cli, const struct ppn_hash *network, struct admission **log)
+{
+    struct api_client_failure failure;
+    struct ppn_failure why = {0};
+    struct collecting collected = {0};
+    struct api_client_call call = {
+        .method = API_GET, .target = "/v1/log/export", .context = &collected, .on_bytes = on_bytes};
+    enum ppn_error error = api_client_do(cli_api(cli), &call, NULL, &failure);
+    if (error != PPN_OK) {
+        free(collected.bytes);
+        return cli_failed(cli, &failure);
+    }
+    error =
+        admin_log_read(ppn_slice(collected.bytes, collected.size), network, wall_now(), log, &why);
+    free(collected.bytes);
+    return error == PPN_OK ? CLI_OK : fail(cli, error, &why);
+}
+
+/* From the terminal itself, never from standard input: a script that pipes a passphrase has it in a
+ * file or in its arguments. */
+bool cli_ask_hidden(const char *prompt, char text[static ADMISSION_PASSPHRASE_MAX + 1])
+{
+    struct termios before, quiet;
+    int fd = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0)
+        return false;
+    (void)dprintf(fd, "%s", prompt);
+    bool hidden = tcgetattr(fd, &before) == 0;
+    quiet = before;
+    quiet.c_lflag &= ~(tcflag_t)ECHO;
+    if (hidden)
+        (void)tcsetattr(fd, TCSAFLUSH, &quiet);
+    ssize_t got = read(fd, text, ADMISSION_PASSPHRASE_MAX);
+    if (hidden)
+        (void)tcsetattr(fd, TCSAFLUSH, &before);
+    (void)dprintf(fd, "\n");
+    (void)close(fd);
+    if (got <= 0)
+        return false;
+    text[text[got - 1] == '\n' ? got - 1 : got] = '\0';
+    return true;
+}
+
+static bool ask(void *context, const char *path, char text[static ADMISSION_PASSPHRASE_MAX + 1])
+{
+    char prompt[CLI_PATH_MAX + 32];
+    (void)context;
+    (void)snprintf(prompt, sizeof(prompt), "Passphrase of %s: ", path);
+    return cli_ask_hidden(prompt, text);
+}
+
+static int open_key(struct cli *cli, struct cli_admin *admin, const char *path)
+{
+    struct ppn_failure why = {0};
+    struct admission_keypair *pair = &admin->pairs[admin->count];
+    enum ppn_error error = admin_key_read(path, ask, NULL, pair, &why);
+    if (error != PPN_OK)
+        return fail(cli, error, &why);
+    const struct admission_admin *known = admission_admin_by_key(admin->log, &pair->key);
+    if (known == NULL || !known->live) {
+        char print[PPN_FINGERPRINT_TEXT];
+        struct ppn_node_id id = admission_key_node(&pair->key);
+        ppn_fingerprint(&id, print);
+        admission_keypair_wipe(pair);
+        (void)fprintf(stderr, "ppn %s: the key in %s (%s) is %s of this network; see ppn admins\n",
+                      cli->command->name, path, print,
+                      known == NULL ? "no admin" : "no admin any more");
+        return CLI_REFUSED;
+    }
+    admin->signers[admin->count++] = admission_keypair_signer(pair);
+    return CLI_OK;
+}
+
+int cli_admin_open_log(struct cli *cli, struct cli_admin *admin)
+{
+    char path[CLI_PATH_MAX];
+    struct ppn_hash network;
+    *admin = (struct cli_admin){0};
+    int code = fetch_status(cli, &network, path);
+    return code == CLI_OK ? fetch_log(cli, &network, &admin->log) : code;
+}
+
+int cli_admin_open(struct cli *cli, const struct cli_keys *keys, struct cli_admin *admin)
+{
+    char path[CLI_PATH_MAX];
+    struct ppn_hash network;
+    *admin = (struct cli_admin){0};
+    int code = fetch_status(cli, &network, path);
+    if (code == CLI_OK)
+        code = fetch_log(cli, &network, &admin->log);
+    if (code != CLI_OK)
+        return code;
+    if (keys->count == 0 && path[0] == '\0') {
+        (void)fprintf(stderr,
+                      "ppn %s: this node holds no admin key; name one with --key FILE, or run it "
+                      "on the node that founded the network\n",
+                      cli->command->name);
+        return CLI_REFUSED;
+    }
+    if (keys->count == 0)
+        return open_key(cli, admin, path);
+    for (uint32_t i = 0; code == CLI_OK && i < keys->count; i++)
+        code = open_key(cli, admin, keys->paths[i]);
+    return code;
+}
+
+void cli_admin_close(struct cli_admin *admin)
+{
+    admission_free(admin->log);
+    sodium_memzero(admin, sizeof(*admin));
+}
+
+static int submit(struct cli *cli, struct ppn_slice envelope)
+{
+    uint8_t bytes[4 + ADMISSION_ENVELOPE_MAX];
+    struct ppn_writer writer = ppn_writer(bytes, sizeof(bytes));
+    struct api_client_failure failure;
+    char *answer = NULL;
+    ppn_write_u32(&writer, (uint32_t)envelope.size);
+    ppn_write(&writer, envelope);
+    int fd = memfd_create("entry", MFD_CLOEXEC);
+    if (fd < 0 || write(fd, bytes, writer.size) != (ssize_t)writer.size ||
+        lseek(fd, 0, SEEK_SET) != 0) {
+        (void)fprintf(stderr, "ppn %s: out of memory\n", cli->command->name);
+        return CLI_FAILED;
+    }
+    struct api_client_call call = {.method = API_POST,
+                                   .target = "/v1/log/entries",
+                                   .upload_fd = fd,
+                                   .upload = true,
+                                   .upload_bytes = writer.size};
+    enum ppn_error error = api_client_do(cli_api(cli), &call, &answer, &failure);
+    (void)close(fd);
+    free(answer);
+    return error == PPN_OK ? CLI_OK : cli_failed(cli, &failure);
+}
+
+int cli_admin_sign(struct cli *cli, struct cli_admin *admin, struct admission_entry *entry)
+{
+    struct admission_made made;
+    struct ppn_failure why = {0};
+    struct admission_authors authors = {admin->signers, admin->count};
+    enum ppn_error error = admission_make(admin->log, authors, wall_now(), entry, &made, &why);
+    if (error == PPN_OK)
+        error = admin_log_add(admin->log, wall_now(), admission_made_slice(&made), &why);
+    return error == PPN_OK ? submit(cli, admission_made_slice(&made)) : fail(cli, error, &why);
+}

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: ISC
+#pragma once
+
+/* Commands that sign entries of the admission log here, on the machine of the person, and hand them
+ * to the node: the log is fetched and checked from its genesis, the entry is made from that copy,
+ * tried on it, and only then sent. */
+
+#include <stdbool.h>
+
+#include "admin/admin_key.h"
+#include "admin/admin_log.h"
+#include "admission/author.h"
+#include "cli/cli.h"
+
+enum { CLI_KEYS_MAX = ADMISSION_SIGNATURES_MAX, CLI_PATH_MAX = 4096 };
+
+/* --key FILE, repeatable: the first signs as the author, the others as its cosigners. */
+struct cli_keys {
+    uint32_t count;
+    const char *paths[CLI_KEYS_MAX];
+};
+
+struct cli_admin {
+    struct admission *log;
+    uint32_t count;
+    struct admission_keypair pairs[CLI_KEYS_MAX];
+    struct admission_signer signers[CLI_KEYS_MAX];
+};
+
+/* False, having told the person, when there are too many. */
+bool cli_keys_add(struct cli *cli, struct cli_keys *keys, const char *path);
+
+/* Fetches and checks the log. An exit code; cli_admin_close in every case. */
+int cli_admin_open_log(struct cli *cli, struct cli_admin *admin);
+
+/* That, and opens the keys: those named, or else the one that the node itself was founded with. */
+int cli_admin_open(struct cli *cli, const struct cli_keys *keys, struct cli_admin *admin);
+void cli_admin_close(struct cli_admin *admin);
+
+/* Fills, signs, tries and submits the entry whose kind and content are set. An exit code. */
+int cli_admin_sign(struct cli *cli, struct cli_admin *admin, struct admission_entry *entry);
+
+/* What ppn admit, deny and revoke do with --key. body: "role" and "labels", taken over. */
+int cli_sign_admit(struct cli *cli, const struct cli_keys *keys, const char *who, json_t *body);
+int cli_sign_deny(struct cli *cli, const struct cli_keys *keys, const char *who);
+int cli_sign_revoke(struct cli *cli, const struct cli_keys *keys, const char *who,
+                    const char *reason);
+
+/* Before a node is revoked: what becomes of its VMs. how: "keep", "stop", "kill", or NULL to ask
+ * when VMs run there. CLI_OK: go on. */
+int cli_settle_vms(struct cli *cli, const char *node, const char *how);
+
+/* A node that the log ever named: by a member's name or fingerprint, a name that an admission gave,
+ * or the whole id. */
+bool cli_log_node(const struct admission *log, const char *who, struct ppn_node_id *id);
+
+/* A line from the controlling terminal, unseen. False: there is none, or it ended. Wipe the text.
+ */
+bool cli_ask_hidden(const char *prompt, char text[static ADMISSION_PASSPHRASE_MAX + 1]);
+
+/* 64 hexadecimal digits. */
+bool cli_parse_key(const char *text, struct admission_key *key);
