@@ -152,6 +152,12 @@ json_t *api_json_node(const struct api_node_view *node)
     add_u64(&m, "incarnation", node->incarnation);
     add_bool(&m, "self", node->self);
     add_bool(&m, "relay", node->relay);
+    if (profile->relay_port != 0)
+        add_u64(&m, "relay_port", profile->relay_port);
+    if (node->relays) {
+        add_u64(&m, "relayed_bytes", node->relayed_bytes);
+        add_u64(&m, "relayed_over_rate_packets", node->relayed_over_rate_packets);
+    }
     add_profile(&m, profile);
     add_u64(&m, "memory_free_bytes", node->load != NULL ? node->memory_free_bytes : 0);
     if (node->load != NULL)
@@ -210,6 +216,27 @@ static void add_gossip(struct maker *m, const struct api_gossip_view *gossip)
     add(m, "gossip", made(&inner));
 }
 
+static void add_relay(struct maker *m, const struct api_relay_view *relay)
+{
+    struct maker inner = maker();
+    if (inner.failed) {
+        m->failed = true;
+        return;
+    }
+    add_u64(&inner, "port", relay->port);
+    add_u64(&inner, "members", relay->members);
+    add_u64(&inner, "mailboxes", relay->mailboxes);
+    add_u64(&inner, "binds", relay->binds);
+    add_u64(&inner, "forwarded_packets", relay->forwarded_packets);
+    add_u64(&inner, "forwarded_bytes", relay->forwarded_bytes);
+    add_u64(&inner, "dropped_unbound", relay->unbound);
+    add_u64(&inner, "dropped_one_sided", relay->one_sided);
+    add_u64(&inner, "dropped_over_rate", relay->over_rate);
+    add_u64(&inner, "dropped_forged", relay->forged);
+    add_u64(&inner, "dropped_not_taken", relay->not_taken);
+    add(m, "relay", made(&inner));
+}
+
 json_t *api_json_status(const struct api_status *status)
 {
     struct maker m = maker();
@@ -242,6 +269,8 @@ json_t *api_json_status(const struct api_status *status)
         add_hex(&m, "log_head", status->log_head.bytes, PPN_HASH_SIZE);
     add_i64(&m, "uptime_ms", status->uptime_ms);
     add_gossip(&m, &status->gossip);
+    if (status->relay != NULL)
+        add_relay(&m, status->relay);
     add_text(&m, "problem", status->problem);
     return made(&m);
 }

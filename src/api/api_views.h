@@ -31,8 +31,10 @@ struct api_node_view {
     const struct ppn_profile *profile; /* NULL: nothing heard of it yet */
     const struct ppn_load *load;       /* NULL likewise */
     uint64_t memory_free_bytes;        /* what placement would count on; shown when load is there */
-    int64_t seen_ms_ago;               /* -1: never, or itself */
-    int64_t round_trip_us;             /* -1: unknown */
+    bool relays;                       /* it forwards through the relay of the node that answers */
+    uint64_t relayed_bytes, relayed_over_rate_packets; /* of its packets; shown if relays */
+    int64_t seen_ms_ago;                               /* -1: never, or itself */
+    int64_t round_trip_us;                             /* -1: unknown */
     const char *path; /* "direct", "relayed", "plain", ...; NULL: itself or unknown */
 };
 
@@ -56,6 +58,19 @@ struct api_gossip_view {
     uint32_t health;   /* Lifeguard's multiplier of this node: 0 is well */
 };
 
+/* The relay of this node, since it started. */
+struct api_relay_view {
+    uint16_t port;
+    uint32_t members, mailboxes, binds; /* now */
+    uint64_t forwarded_packets, forwarded_bytes;
+    /* Dropped packets, by reason. */
+    uint64_t unbound;   /* from an address that nobody bound, or no WireGuard packet */
+    uint64_t one_sided; /* the other end is not bound */
+    uint64_t over_rate; /* a node's share used up */
+    uint64_t forged;    /* path packets that no member made, or repeated ones */
+    uint64_t not_taken; /* by this machine's network */
+};
+
 struct api_status {
     const char *network; /* name; NULL before the first join */
     struct ppn_hash network_id;
@@ -77,6 +92,7 @@ struct api_status {
     struct ppn_hash log_head; /* digest of the log; equal on nodes that agree. Zero: left out */
     int64_t uptime_ms;
     struct api_gossip_view gossip;
+    const struct api_relay_view *relay; /* NULL: nothing is relayed here */
     const char *problem; /* what a person should look at, with the next step; NULL: all is well */
 };
 

@@ -47,6 +47,13 @@ static void print_status(const struct cli *cli, const json_t *status)
         (long long)cli_number(status, "vms_running_here", 0));
     row(cli, "log", CLI_PLAIN, "%lld entries, head %.16s",
         (long long)cli_number(status, "log_entries", 0), cli_text(status, "log_head"));
+    const json_t *relay = json_object_get(status, "relay");
+    if (relay != NULL)
+        row(cli, "relay", CLI_PLAIN, "%lld of %lld nodes bound, %lld MiB forwarded, port %lld",
+            (long long)cli_number(relay, "mailboxes", 0),
+            (long long)cli_number(relay, "members", 0),
+            (long long)cli_number(relay, "forwarded_bytes", 0) / (1 << 20),
+            (long long)cli_number(relay, "port", 0));
     row(cli, "version", CLI_PLAIN, "%s, up %s", cli_text(status, "version"), up);
     if (cli_flag(status, "cordoned"))
         row(cli, "cordoned", CLI_YELLOW, "takes no new VMs; \"ppn uncordon %s\" ends it",

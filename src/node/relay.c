@@ -299,7 +299,7 @@ static void find_program(char path[static NODE_PATH_MAX + 1])
 static enum ppn_error spawn(struct node_relay *relay, int child_fd, struct ppn_failure *failure)
 {
     const struct node_options *options = &relay->node->options;
-    char program[NODE_PATH_MAX + 1], port[8], first[8], mailboxes[8], rate[24], tag[24];
+    char program[NODE_PATH_MAX + 1], port[8], first[8], mailboxes[8], rate[24], tag[24], user[16];
     find_program(program);
     (void)snprintf(port, sizeof(port), "%u", options->relay_port);
     (void)snprintf(first, sizeof(first), "%u", options->relay_port + 1u);
@@ -309,18 +309,16 @@ static enum ppn_error spawn(struct node_relay *relay, int child_fd, struct ppn_f
     (void)snprintf(
         tag, sizeof(tag), "%016llx",
         (unsigned long long)wire_path_tag(&relay->node->network, &relay->node->identity.id));
+    (void)snprintf(user, sizeof(user), "%d", os_process_is_root() ? RELAY_UID : 0);
     const char *argv[] = {program,   "--port", port, "--first-mailbox", first, "--mailboxes",
-                          mailboxes, "--rate", rate, "--tag",           tag,   NULL};
+                          mailboxes, "--rate", rate, "--tag",           tag,   "--user",
+                          user,      NULL};
     struct os_child_config config = {.argv = argv,
                                      .output = OS_CHILD_CAPTURE,
                                      .output_max = 4096,
                                      .fds = {{child_fd, RELAY_CONTROL_FD}},
                                      .fd_count = 1,
-                                     .set_user = os_process_is_root(),
-                                     .uid = RELAY_UID,
-                                     .gid = RELAY_UID,
-                                     .no_new_privileges = true,
-                                     .drop_bounding_set = os_process_is_root()};
+                                     .no_new_privileges = true};
     return os_child_spawn(relay->node->loop, &config, on_exit_child, relay, &relay->child, failure);
 }
 

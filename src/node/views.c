@@ -9,6 +9,7 @@
 #include "node/joins.h"
 #include "node/log.h"
 #include "node/mesh.h"
+#include "node/relay.h"
 #include "node/requests.h"
 #include "os/os_address.h"
 #include "placement/placement.h"
@@ -82,6 +83,10 @@ bool node_view_node(const struct node *node, const struct ppn_node_id *id,
         .seen_ms_ago = -1,
         .round_trip_us = -1,
     };
+    struct relay_count forwarded, over_rate;
+    view->relays = node_relay_use(node->relay, id, &forwarded, &over_rate);
+    view->relayed_bytes = view->relays ? forwarded.bytes : 0;
+    view->relayed_over_rate_packets = view->relays ? over_rate.packets : 0;
     if (view->self) {
         view->state = API_NODE_ALIVE;
         buffer->profile = *node_self_profile(node);
@@ -274,6 +279,28 @@ static struct api_gossip_view gossip_view(const struct node *node)
                                     .health = counters.health};
 }
 
+static const struct api_relay_view *relay_view(const struct node *node, struct api_relay_view *view)
+{
+    struct relay_stats stats;
+    if (!node_relay_stats(node->relay, &stats))
+        return NULL;
+    const struct relay_count *count = stats.count;
+    *view = (struct api_relay_view){
+        .port = node_relay_port(node->relay),
+        .members = stats.members,
+        .mailboxes = stats.mailboxes,
+        .binds = stats.binds,
+        .forwarded_packets = count[RELAY_FORWARD].packets,
+        .forwarded_bytes = count[RELAY_FORWARD].bytes,
+        .unbound = count[RELAY_DROP_UNBOUND].packets + count[RELAY_DROP_SHAPE].packets,
+        .one_sided = count[RELAY_DROP_PEER].packets,
+        .over_rate = count[RELAY_DROP_RATE].packets,
+        .forged = count[RELAY_DROP_FORGED].packets + count[RELAY_DROP_STALE].packets,
+        .not_taken = count[RELAY_DROP_SEND].packets,
+    };
+    return view;
+}
+
 void node_view_status(const struct node *node, struct node_view_buffer *buffer,
                       struct api_status *view)
 {
@@ -298,6 +325,7 @@ void node_view_status(const struct node *node, struct node_view_buffer *buffer,
         .cordoned = node->settings.cordoned,
         .joins_waiting = node_joins_count(node->joins),
         .log_entries = admission_entry_count(log),
+        .relay = relay_view(node, &buffer->relay),
         .uptime_ms = ppn_to_ms(ppn_between(node->started, os_now(node->loop))),
         .gossip = gossip_view(node),
     };

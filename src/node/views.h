@@ -23,6 +23,7 @@ struct node_view_buffer {
     char words[ADMISSION_WORDS_TEXT], path[OS_PATH_MAX + 16];
     char author[PPN_FINGERPRINT_TEXT], subject[PPN_NAME_MAX + 1];
     char text[2 * ADMISSION_TEXT_MAX];
+    struct api_relay_view relay;
     struct ppn_hash parents[16];
 };
 

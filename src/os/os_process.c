@@ -2,7 +2,10 @@
 #include "os/os_process.h"
 
 #include <dirent.h>
+#include <errno.h>
+#include <grp.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -18,6 +21,20 @@ void os_process_harden(void)
     setrlimit(RLIMIT_CORE, &none);
     prctl(PR_SET_DUMPABLE, 0);
     umask(077);
+}
+
+/* Leaving the user id 0 clears every set of capabilities but the bounding one, which an exec alone
+ * could draw from: no_new_privs forbids that. */
+enum ppn_error os_process_become(uid_t uid, struct ppn_failure *failure)
+{
+    PPN_ASSERT(uid != 0);
+    if (setgroups(0, NULL) != 0 || setresgid(uid, uid, uid) != 0 || setresuid(uid, uid, uid) != 0 ||
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+        return ppn_fail(failure, PPN_ERROR_PERMISSION, "cannot become user %u: %s", (unsigned)uid,
+                        strerror(errno));
+    PPN_ASSERT(geteuid() == uid && setuid(0) != 0);
+    os_process_harden(); /* changing the user undid part of it */
+    return PPN_OK;
 }
 
 bool os_process_lock_memory(void *bytes, size_t size)

@@ -7,10 +7,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <sys/types.h>
+
 #include "base/error.h"
 
 /* No core dumps and no ptrace by the same user, since keys are in memory; umask 077. */
 void os_process_harden(void);
+/* Becomes a user without groups and, for good, without capabilities, after what needed them was
+ * opened. PERMISSION: the process goes on as it was and should end. */
+enum ppn_error os_process_become(uid_t uid, struct ppn_failure *failure) PPN_CHECK;
 /* Keeps a key out of swap; false when the limit (RLIMIT_MEMLOCK) forbids it, which is no error. */
 bool os_process_lock_memory(void *bytes, size_t size);
 /* Raises the soft limit of open files to the hard one, at most `wanted`; returns what it is now. */

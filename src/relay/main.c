@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: ISC
 
-/* ppn-relay: forwards other nodes' WireGuard packets without a key to them. ppn-node starts it, as
- * a user without rights, on a node that was admitted with the role relay. It knows who the members
- * are and the keys of their path packets to this relay, and nothing else: no WireGuard key, no
- * identity, no log. The decisions are those of wg/relay.h. */
+/* ppn-relay: forwards other nodes' WireGuard packets without a key to them. ppn-node starts it
+ * on a node that was admitted with the role relay; it becomes a user without rights as soon as its
+ * ports are open, before it is told anything. It knows who the members are and the keys of their
+ * path packets to this relay, and nothing else: no WireGuard key, no identity, no log. The
+ * decisions are those of wg/relay.h. */
 
 #include <errno.h>
 #include <getopt.h>
@@ -32,7 +33,7 @@ struct shell {
     uint64_t tag;
     uint16_t port, first_mailbox;
     uint32_t mailboxes;
-    uint64_t rate;
+    uint64_t rate, user; /* 0: as started */
     uint64_t counter;
     struct os_timer sweep, report;
     uint64_t failed_before; /* sends, already counted as drops */
@@ -303,6 +304,7 @@ static bool parse(int argc, char **argv, struct shell *shell)
                                             {"mailboxes", required_argument, NULL, 'm'},
                                             {"rate", required_argument, NULL, 'r'},
                                             {"tag", required_argument, NULL, 't'},
+                                            {"user", required_argument, NULL, 'u'},
                                             {NULL, 0, NULL, 0}};
     uint64_t port = 0, first = 0, mailboxes = 0;
     int option;
@@ -312,6 +314,7 @@ static bool parse(int argc, char **argv, struct shell *shell)
                (option == 'f' && parse_number(optarg, 10, UINT16_MAX, &first)) ||
                (option == 'm' && parse_number(optarg, 10, RELAY_MAILBOXES_MAX, &mailboxes)) ||
                (option == 'r' && parse_number(optarg, 10, UINT64_MAX / 2, &shell->rate)) ||
+               (option == 'u' && parse_number(optarg, 10, UINT32_MAX - 1, &shell->user)) ||
                (option == 't' && parse_number(optarg, 16, UINT64_MAX, &shell->tag));
     }
     shell->port = (uint16_t)port;
@@ -344,6 +347,9 @@ static enum ppn_error start(struct shell *shell, struct ppn_failure *failure)
     error = os_batch_open(shell->loop, on_packet, shell, &shell->batch, failure);
     if (error == PPN_OK)
         error = open_ports(shell, failure);
+    /* Root was needed for buffers over the system's limit, and the daemon sent nothing yet. */
+    if (error == PPN_OK && shell->user != 0)
+        error = os_process_become((uid_t)shell->user, failure);
     if (error != PPN_OK)
         return error;
     os_timer_init(&shell->sweep, shell->loop, on_sweep, shell);
@@ -360,7 +366,7 @@ int main(int argc, char **argv)
     struct ppn_failure failure = {0};
     if (!parse(argc, argv, &shell)) {
         (void)fputs("usage: ppn-relay --port P --first-mailbox Q --mailboxes N --rate BYTES/S "
-                    "--tag HEX; ppn-node starts it\n",
+                    "--tag HEX [--user UID]; ppn-node starts it\n",
                     stderr);
         return EXIT_USAGE;
     }

@@ -10,7 +10,8 @@
  * junk|data|forged|replay|answer [OPTION...]   what must come to nothing forward PORT PORT hands
  * packets from one port to whom the other heard Options: --pps N (0: none; -1: all that goes)
  * --size N --seconds S --segments N (UDP_SEGMENT)
- *   --plain (no relay at ADDRESS PORT: a forwarder) --counter N (of a replay) --mailbox PORT */
+ *   --plain (no relay at ADDRESS PORT: a forwarder) --counter N (of a replay) --mailbox PORT
+ *   --port N (our own) */
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -33,7 +34,7 @@
 enum { RELAY_TAG = 1000000, BATCH = 64, DATAGRAM = 65536, BIND_EVERY_MS = 5000 };
 
 static struct {
-    long pps, size, seconds, segments, mailbox;
+    long pps, size, seconds, segments, mailbox, port;
     unsigned long long counter;
     bool plain;
 } options = {.size = 1452, .seconds = 3, .segments = 1, .counter = 1};
@@ -347,7 +348,7 @@ static int client(char **argv)
 {
     struct sockaddr_in6 to = address_of(argv[0], strtol(argv[1], NULL, 10));
     uint64_t me = strtoull(argv[2], NULL, 10), peer = strtoull(argv[3], NULL, 10);
-    int fd = udp_socket(0);
+    int fd = udp_socket((uint16_t)options.port);
     if (options.plain) {
         uint8_t hello[32] = {1};
         sendto(fd, hello, sizeof(hello), 0, (struct sockaddr *)&to, sizeof(to));
@@ -451,6 +452,8 @@ static bool option(const char *name, const char *value)
         options.segments = strtol(value, NULL, 10);
     else if (strcmp(name, "--mailbox") == 0)
         options.mailbox = strtol(value, NULL, 10);
+    else if (strcmp(name, "--port") == 0)
+        options.port = strtol(value, NULL, 10);
     else if (strcmp(name, "--counter") == 0)
         options.counter = strtoull(value, NULL, 10);
     else
