@@ -74,6 +74,7 @@ static void start_empty(struct gossip *g, struct ppn_instant now)
     g->load_next = g->burst_next = g->heal_next = g->sync_next = g->acked = now;
     g->load_credit = (struct ppn_instant){INT64_MIN / 2};
     g->suspected_last = g->bumped = (struct ppn_instant){INT64_MIN / 2};
+    g->accuser = POOL_INDEX_NONE;
     g->losses_from = g->crowd_at = g->bumped;
     g->differs_since = PPN_NEVER;
     g->probe_number = (uint32_t)ppn_random_u64(&g->random) | 1;

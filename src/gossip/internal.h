@@ -120,6 +120,7 @@ struct gossip_probe {
 struct gossip_target {
     uint16_t index;
     uint8_t seen;
+    bool degraded; /* has lost most of them and not yet recovered */
     uint32_t lost;
 };
 
@@ -194,6 +195,8 @@ struct gossip {
     uint16_t body_profile_size, body_load_size;
     bool body_profile_set, body_load_set, load_pending;
     struct ppn_instant load_next, load_credit, started_at, bumped;
+    uint16_t accuser; /* of this incarnation, the last one heard; POOL_INDEX_NONE */
+    struct ppn_instant accused;
     bool relearned;
 
     /* probing */
@@ -308,6 +311,7 @@ void gossip_case_refuted(struct gossip *g, struct ppn_instant now, uint16_t subj
 void gossip_case_drop(struct gossip *g, uint16_t subject);
 void gossip_case_void(struct gossip *g, struct ppn_duration late);
 void gossip_case_tick(struct gossip *g, struct ppn_instant now);
+uint32_t gossip_observers_live(const struct gossip *g, uint16_t subject);
 bool gossip_isolated(const struct gossip *g, struct ppn_instant now);
 
 /* record.c: signed items of members and of self. */
@@ -320,7 +324,7 @@ void gossip_self_resign(struct gossip *g, struct ppn_instant now);
 enum ppn_error gossip_self_body(struct gossip *g, struct ppn_instant now, enum gossip_plane plane,
                                 struct ppn_slice body);
 void gossip_self_tick(struct gossip *g, struct ppn_instant now);
-void gossip_self_accused(struct gossip *g, struct ppn_instant now);
+void gossip_self_accused(struct gossip *g, struct ppn_instant now, uint16_t accuser);
 uint32_t gossip_sign_item(struct gossip *g, struct ppn_writer *item);
 bool gossip_item_verify(struct gossip *g, uint16_t from, const struct gossip_item *item,
                         uint16_t author, uint32_t *record);
@@ -341,6 +345,7 @@ void gossip_sync_consider(struct gossip *g, struct ppn_instant now, uint16_t fro
                           const struct gossip_packet *packet);
 void gossip_sync_receive(struct gossip *g, struct ppn_instant now, uint16_t from,
                          const struct gossip_packet *packet);
+void gossip_sync_introduce(struct gossip *g, uint16_t from);
 void gossip_sync_give(struct gossip *g, uint16_t to, uint16_t subject, uint8_t kinds);
 void gossip_sync_give_end(struct gossip *g, uint16_t to);
 

@@ -22,7 +22,8 @@ enum {
     HISTORY = 32,
     HISTORY_BAD = 24, /* of 32 pings lost: DEGRADED; 80 % loss shows, 40 % both ways does not */
     HISTORY_GOOD = 14,
-    LOSS_EVERYWHERE = 500000
+    LOSS_EVERYWHERE = 500000,
+    SILENT_PINGS = 25 /* in a row, until who loses most is missed altogether */
 };
 
 /* Lifeguard's local health: a node that has reason to doubt itself waits longer for others. */
@@ -266,29 +267,26 @@ static void history_add(struct gossip *g, uint16_t index, uint32_t lost, bool an
     target->seen = (uint8_t)(seen > HISTORY ? HISTORY : seen);
 }
 
-static bool history_is(struct gossip *g, uint16_t index, bool bad)
+/* Whether it loses most of my pings, with some inertia both ways. */
+static bool degraded(struct gossip *g, uint16_t index)
 {
-    const struct gossip_target *target = target_of(g, index);
+    struct gossip_target *target = target_of(g, index);
     if (target == NULL)
-        return !bad;
+        return false;
     /* Where I lose half of everything, it is not this one that is bad. */
-    if (g->loss >= LOSS_EVERYWHERE)
-        return !bad;
-    return bad ? bits(target->lost) >= HISTORY_BAD : bits(target->lost) < HISTORY_GOOD;
+    if (g->loss >= LOSS_EVERYWHERE || bits(target->lost) < HISTORY_GOOD)
+        target->degraded = false;
+    else if (bits(target->lost) >= HISTORY_BAD)
+        target->degraded = true;
+    return target->degraded;
 }
 
 /* What an answer means for my opinion of the one who answered. */
 static void answer_judge(struct gossip *g, struct ppn_instant now, uint16_t index)
 {
-    const struct gossip_opinion_entry *mine = gossip_opinion_by(g, index, g->self);
-    bool was_degraded = mine != NULL && mine->opinion == GOSSIP_OPINION_DEGRADED;
-    if (history_is(g, index, true) || (was_degraded && !history_is(g, index, false))) {
-        gossip_path_set(g, index, true);
-        gossip_opine(g, now, index, GOSSIP_OPINION_DEGRADED);
-        return;
-    }
-    gossip_path_set(g, index, false);
-    gossip_opine(g, now, index, GOSSIP_OPINION_OK);
+    bool bad = degraded(g, index);
+    gossip_path_set(g, index, bad);
+    gossip_opine(g, now, index, bad ? GOSSIP_OPINION_DEGRADED : GOSSIP_OPINION_OK);
 }
 
 void gossip_probe_acked(struct gossip *g, struct ppn_instant now, uint16_t index, uint32_t number)
@@ -332,15 +330,16 @@ static void burst(struct gossip *g, struct ppn_instant now)
         gossip_probe_start(g, now, g->targets[i].index, GOSSIP_PROBE_RING, NULL);
 }
 
-/* One silent probe is no news of a member known to lose most pings; two in a row are. */
+/* One silent probe is no news of a member known to lose most pings; several in a row are. Saying
+ * "gone" and taking it back each time would flood everybody for nothing. */
 static bool merely_degraded(struct gossip *g, const struct gossip_probe *probe)
 {
+    const uint32_t silent = (1u << SILENT_PINGS) - 1;
     const struct gossip_opinion_entry *mine = gossip_opinion_by(g, probe->index, g->self);
     const struct gossip_target *target = target_of(g, probe->index);
     if (mine == NULL || mine->opinion != GOSSIP_OPINION_DEGRADED || target == NULL)
         return false;
-    uint32_t two = 2u * probe->tries < HISTORY ? (1u << 2u * probe->tries) - 1 : UINT32_MAX;
-    return (target->lost & two) != two;
+    return (target->lost & silent) != silent;
 }
 
 static void probe_fail(struct gossip *g, struct ppn_instant now, struct gossip_probe *probe)
@@ -367,7 +366,7 @@ static void probe_fail(struct gossip *g, struct ppn_instant now, struct gossip_p
     }
     if (done.reached_by_fellow) {
         gossip_path_set(g, done.index, true);
-        if (history_is(g, done.index, true))
+        if (degraded(g, done.index))
             gossip_opine(g, now, done.index, GOSSIP_OPINION_DEGRADED);
         tell_askers(g, &done, GOSSIP_OUTCOME_FAILED);
         return;
@@ -375,9 +374,12 @@ static void probe_fail(struct gossip *g, struct ppn_instant now, struct gossip_p
     /* Who was asked without being an observer only says what it saw: nobody would weigh its
      * opinion, and so nobody would answer it. */
     bool mine_to_say = done.kind == GOSSIP_PROBE_RING || gossip_is_target(g, done.index);
-    if (mine_to_say && !merely_degraded(g, &done))
+    bool merely = merely_degraded(g, &done);
+    if (mine_to_say && !merely)
         gossip_opine(g, now, done.index, GOSSIP_OPINION_NO_ANSWER);
     tell_askers(g, &done, GOSSIP_OUTCOME_FAILED);
+    if (merely)
+        gossip_probe_start(g, now, done.index, GOSSIP_PROBE_CHECK, NULL);
     burst(g, now);
 }
 

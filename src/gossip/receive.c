@@ -61,6 +61,8 @@ void gossip_receive(struct gossip *g, struct ppn_instant now, uint16_t from,
     if (!g->may_send)
         return;
     bool lost = gossip_is_lost(&g->slots[from]);
+    if (g->slots[from].life == 0 && (packet->kind == GOSSIP_PING || packet->kind == GOSSIP_ACK))
+        gossip_sync_introduce(g, from);
     switch (packet->kind) {
     case GOSSIP_PING:
         answer(g, from, packet->probe);

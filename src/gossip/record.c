@@ -268,6 +268,7 @@ void gossip_self_life(struct gossip *g, struct ppn_instant now, enum gossip_stan
     struct ppn_writer writer = ppn_writer(bytes, sizeof(bytes));
     if (g->incarnation < UINT32_MAX)
         g->incarnation++;
+    g->accuser = POOL_INDEX_NONE;
     gossip_item_write(&writer, &(struct gossip_item){.kind = GOSSIP_ITEM_LIFE,
                                                      .author = g->pool->nodes[g->self].tag,
                                                      .epoch = g->epoch,
@@ -373,9 +374,17 @@ enum ppn_error gossip_self_body(struct gossip *g, struct ppn_instant now, enum g
     return PPN_OK;
 }
 
-/* Somebody holds me for gone. One new incarnation answers all who do. */
-void gossip_self_accused(struct gossip *g, struct ppn_instant now)
+/* Somebody holds me for gone. One new incarnation answers all who do. A single accuser among many
+ * observers has no consequence that an answered ping does not undo, so nothing is flooded for it:
+ * else one deaf member, which misses everybody, would make everybody shout. */
+void gossip_self_accused(struct gossip *g, struct ppn_instant now, uint16_t accuser)
 {
+    bool second = g->accuser != POOL_INDEX_NONE && g->accuser != accuser &&
+                  ppn_between(g->accused, now).ns < ppn_ms(GOSSIP_OPINION_TTL_MS).ns;
+    g->accuser = accuser;
+    g->accused = now;
+    if (!second && gossip_observers_live(g, g->self) > 2)
+        return;
     if (!g->may_send || g->left ||
         !ppn_due(ppn_after(g->bumped, ppn_ms(GOSSIP_BUMP_EVERY_MS)), now))
         return;

@@ -16,10 +16,11 @@ enum {
     PUSH_FANOUT = 3,
     LOAD_FANOUT = 2,
     COPIES = 4,
-    COPIES_VERDICTS = 6,
+    COPIES_LIVES = 6,
+    COPIES_VERDICTS = 3, /* of which several say the same */
     COPIES_LEAST = 3,
-    LOAD_COPIES = 3,
     CROWD = 48, /* news waiting */
+    SYNC_SHARE = 8,
     LOAD_RESERVE = 190
 };
 
@@ -39,14 +40,14 @@ static uint32_t log2_up(uint32_t n)
  * there is a crowd of news (everybody joins at once, half of the network falls), what each copy
  * brings to the few that the first three missed is worth less than the next item: digests find
  * them. */
-static uint32_t copies(const struct gossip *g, enum gossip_class class)
+static uint32_t copies(const struct gossip *g, enum gossip_item_kind kind)
 {
     uint32_t others = g->members > 1 ? g->members - 1 : 1;
-    uint32_t wanted = class == GOSSIP_CLASS_LOAD       ? LOAD_COPIES
-                      : class == GOSSIP_CLASS_VERDICTS ? COPIES_VERDICTS + log2_up(g->members) / 2
-                                                       : COPIES + log2_up(g->members) / 2;
-    if (class != GOSSIP_CLASS_LOAD && g->queues[class].count > CROWD)
-        wanted = COPIES_LEAST;
+    uint32_t wanted = COPIES_LEAST;
+    if (kind != GOSSIP_ITEM_LOAD && g->queues[class_of(kind)].count <= CROWD)
+        wanted = log2_up(g->members) / 2 + (kind == GOSSIP_ITEM_LIFE      ? COPIES_LIVES
+                                            : kind == GOSSIP_ITEM_PROFILE ? COPIES
+                                                                          : COPIES_VERDICTS);
     return wanted < 2 * others ? wanted : 2 * others;
 }
 
@@ -169,13 +170,12 @@ static void fill_class(struct gossip *g, struct gossip_packet *packet, uint16_t 
                        enum gossip_class class, uint32_t limit)
 {
     struct gossip_queue *queue = &g->queues[class];
-    uint32_t most = copies(g, class);
     for (uint32_t looked = queue->count; looked > 0 && queue->count > 0; looked--) {
         if (queue->cursor >= queue->count)
             queue->cursor = 0;
         struct gossip_queued *entry = &queue->entries[queue->cursor];
         uint32_t record = queued_record(g, entry);
-        if (record == 0 || entry->sent >= most) {
+        if (record == 0 || entry->sent >= copies(g, (enum gossip_item_kind)entry->kind)) {
             queue_drop(g, queue, queue->cursor);
             continue;
         }
@@ -191,6 +191,12 @@ static void fill_class(struct gossip *g, struct gossip_packet *packet, uint16_t 
         entry->sent++;
         queue->cursor++;
     }
+}
+
+/* Pushes leave some to anti-entropy, which finds in one exchange what they bring twice. */
+static bool news_may_go(const struct gossip *g)
+{
+    return g->tokens > (int64_t)g->config.bandwidth_bytes_s * GOSSIP_TOKENS_SECONDS / SYNC_SHARE;
 }
 
 static bool loads_may_go(const struct gossip *g)
@@ -290,7 +296,7 @@ void gossip_push_tick(struct gossip *g, struct ppn_instant now)
     g->push_next = PPN_NEVER;
     if (!g->may_send || (!news && !loads))
         return;
-    if (g->tokens > 0 && (news || loads_may_go(g)))
+    if (news ? news_may_go(g) : loads_may_go(g))
         push(g, news ? PUSH_FANOUT : LOAD_FANOUT);
     else
         g->counters.deferred++;

@@ -12,9 +12,9 @@
  * the one who knows better. */
 
 enum {
-    BUCKETS_AT_ONCE = 3,
-    BUCKETS_AT_ONCE_SMALL = 16, /* while a bucket holds few rows */
-    SMALL_MEMBERS = 512,
+    BUCKETS_LEAST = 3, /* answered at once */
+    BUCKETS_MOST = 16,
+    ROWS_AT_ONCE = 128, /* about, between those two */
     GIVE_PACKETS_MAX = 8,
     BUCKET_SHIFT = 58
 };
@@ -147,7 +147,8 @@ void gossip_sync_consider(struct gossip *g, struct ppn_instant now, uint16_t fro
 static void digest_receive(struct gossip *g, uint16_t from, const struct gossip_packet *packet)
 {
     uint32_t first = (uint32_t)ppn_random_below(&g->random, GOSSIP_BUCKETS), sent = 0;
-    uint32_t most = g->members < SMALL_MEMBERS ? BUCKETS_AT_ONCE_SMALL : BUCKETS_AT_ONCE;
+    uint32_t most = ROWS_AT_ONCE * GOSSIP_BUCKETS / g->members;
+    most = most < BUCKETS_LEAST ? BUCKETS_LEAST : most > BUCKETS_MOST ? BUCKETS_MOST : most;
     if (g->members <= GOSSIP_RANGE_DIRECT_MAX) {
         send_range(g, from, 0, UINT64_MAX);
         return;
@@ -229,6 +230,17 @@ static void want_add(struct gossip_packet *want, gossip_tag tag, uint8_t kinds)
     if (want == NULL || kinds == 0 || want->of.want.count == GOSSIP_WANTS_MAX)
         return;
     want->of.want.wants[want->of.want.count++] = (struct gossip_want){tag, kinds};
+}
+
+/* A member that is heard of for the first time by its own packet: its news was spread before most
+ * others were there to hear, and nobody may have it but itself. */
+void gossip_sync_introduce(struct gossip *g, uint16_t from)
+{
+    struct gossip_packet *want = gossip_packet_begin(g, GOSSIP_WANT);
+    want_add(want, g->pool->nodes[from].tag,
+             GOSSIP_WANT_LIFE | GOSSIP_WANT_PROFILE | GOSSIP_WANT_LOAD);
+    if (want != NULL)
+        gossip_packet_send(g, from, want);
 }
 
 static void range_receive(struct gossip *g, struct ppn_instant now, uint16_t from,

@@ -166,7 +166,7 @@ static bool accuser_counts(const struct gossip *g, const struct gossip_case *c,
 }
 
 /* Observers that could be heard: alive here, and not themselves missing my probes. */
-static uint32_t observers_live(const struct gossip *g, uint16_t subject)
+uint32_t gossip_observers_live(const struct gossip *g, uint16_t subject)
 {
     uint16_t observers[GOSSIP_TARGETS_MAX];
     uint32_t count = gossip_observers_of(g, subject, observers), live = 0;
@@ -213,7 +213,7 @@ static struct tally take(struct gossip *g, struct ppn_instant now, struct gossip
     /* One other's word with nothing from anybody else is hearsay: it may have been taken back in a
      * packet that never came. */
     bool enough = accusers >= 2 || (mine != NULL && mine->opinion != GOSSIP_OPINION_OK);
-    uint32_t observers = lone && enough ? 0 : observers_live(g, c->subject);
+    uint32_t observers = lone && enough ? 0 : gossip_observers_live(g, c->subject);
     observers = !enough && observers < 2 ? 2 : observers;
     tally.live = said > observers ? said : observers;
     if (accusers == 0)
@@ -561,7 +561,7 @@ void gossip_verdict_receive(struct gossip *g, struct ppn_instant now, uint16_t f
         return;
     if (subject == g->self) {
         if (item->opinion != GOSSIP_OPINION_OK && item->opinion != GOSSIP_OPINION_DEGRADED)
-            gossip_self_accused(g, now);
+            gossip_self_accused(g, now, accuser);
         gossip_pool_record_release(g->pool, record);
         return;
     }
