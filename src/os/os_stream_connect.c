@@ -15,10 +15,12 @@
 
 /* Small frames must not wait for each other, and a peer that vanished without a word must be
  * noticed while we wait for nothing but it: TCP_USER_TIMEOUT bounds unacknowledged data, keepalive
- * bounds silence. */
+ * bounds silence. Silence is rare: who waits for an answer sends pings of its own, and connections
+ * without work are closed before the first keepalive, which would cost a network of idle nodes more
+ * than its gossip does. */
 enum {
     USER_TIMEOUT_MS = 30000,
-    KEEPALIVE_IDLE_S = 20,
+    KEEPALIVE_IDLE_S = 120,
     KEEPALIVE_INTERVAL_S = 5,
     KEEPALIVE_COUNT = 3
 };

@@ -71,8 +71,8 @@ node_ready() {
     done
 }
 
-node_start() {
-    node_launch "$1"
+node_start() { # NODE [MORE ARGUMENTS]
+    node_launch "$@"
     node_ready "$1"
 }
 

@@ -36,11 +36,11 @@ lab_up() {
     trap 'exit 130' INT TERM
     trap 'say "up failed, taking it down"; keep_logs; lab_down' EXIT
     lab_make "$count" "$mesh"
-    if [ $daemons = 1 ]; then
+    if [ $daemons = 1 ] || [ -n "$bin" ]; then
         find_binaries "$bin"
         node_environments
-        start_network "$count" "$admit"
     fi
+    [ $daemons = 0 ] || start_network "$count" "$admit"
     trap - EXIT INT TERM
     say "up: $count nodes; try: tools/lab exec n1 --name $name -- ppn nodes"
 }
