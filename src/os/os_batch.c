@@ -14,7 +14,7 @@
 #include "os/os_address.h"
 #include "os/os_socket.h"
 
-enum { RECEIVE_BUFFER = 4 << 20, CONTROL_SIZE = CMSG_SPACE(sizeof(int)) };
+enum { RECEIVE_BUFFER = 1 << 20, CONTROL_SIZE = CMSG_SPACE(sizeof(int)) };
 
 struct batch_socket {
     struct os_batch *batch;
