@@ -13,14 +13,34 @@ LAB = os.path.join(HERE, "..", "lab")
 LAB_ROOT = "/run/ppn-lab"
 
 
+NEIGHBOURS = "/proc/sys/net/ipv{}/neigh/default/gc_thresh3"
+NEIGHBOURS_NEEDED = 16384
+
+
 class Network:
+    """The table of neighbours (ARP, NDP) is one for all namespaces of a machine, 1024 entries as a
+    rule: 32 agents that all talk to each other fill it, and packets are dropped that no network
+    lost. It is made larger while the bench runs."""
+
     def __init__(self, name, count, mesh):
+        self.neighbours = {}
         self.name, self.count, self.mesh = name, count, mesh
         self.nodes = [f"n{i}" for i in range(1, count + 1)]
         self.directory = os.path.join(LAB_ROOT, name)
         self.switch = f"ppn-{name}-switch"
 
+    def _widen(self):
+        for family in (4, 6):
+            path = NEIGHBOURS.format(family)
+            with open(path, encoding="ascii") as file:
+                value = int(file.read())
+            if value < NEIGHBOURS_NEEDED:
+                self.neighbours[path] = value
+                with open(path, "w", encoding="ascii") as file:
+                    file.write(str(NEIGHBOURS_NEEDED))
+
     def up(self):
+        self._widen()
         subprocess.run([LAB, "up", "--name", self.name, "--nodes", str(self.count), "--no-nodes",
                         "--mesh", self.mesh, "--timeout", "120"], check=True,
                        stderr=subprocess.DEVNULL)
@@ -28,6 +48,9 @@ class Network:
 
     def down(self):
         subprocess.run([LAB, "down", "--name", self.name], stderr=subprocess.DEVNULL)
+        for path, value in self.neighbours.items():
+            with open(path, "w", encoding="ascii") as file:
+                file.write(str(value))
 
     @staticmethod
     def address(node):
