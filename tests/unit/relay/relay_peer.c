@@ -4,14 +4,19 @@
  * people who should not, and a plain forwarder to compare with. Keys and tags are made of small
  * numbers: member N has the tag N and a key of 32 bytes N; the relay's tag is 1000000.
  *
- *   host PROGRAM PORT FIRST COUNT RATE MEMBERS   starts ppn-relay with members 1..MEMBERS, says
- * "ready"; on standard input: "members N M ..." and "stats"; ends with its input client ADDRESS
- * PORT ME PEER [OPTION...]      binds for PEER, then sends and receives flood ADDRESS PORT ME
- * junk|data|forged|replay|answer [OPTION...]   what must come to nothing forward PORT PORT hands
- * packets from one port to whom the other heard Options: --pps N (0: none; -1: all that goes)
- * --size N --seconds S --segments N (UDP_SEGMENT)
- *   --plain (no relay at ADDRESS PORT: a forwarder) --counter N (of a replay) --mailbox PORT
- *   --port N (our own) */
+ * - host PROGRAM PORT FIRST COUNT RATE MEMBERS: starts ppn-relay with members 1..MEMBERS, says
+ * "ready".
+ * - client ADDRESS PORT ME PEER [OPTION...]: binds for PEER, then sends and receives.
+ * - flood ADDRESS PORT ME junk|data|forged|replay|answer [OPTION...]: what must come to nothing.
+ * - bind KEYFILE NETWORK RELAY PEER ADDRESS PORT: as a real node, at a real relay, beside
+ * WireGuard.
+ * - forward PORT PORT: hands packets from one port to whom the other heard last.
+ *
+ * host reads "members N M ..." and "stats" from its standard input and ends with it.
+ *
+ * Options: --pps N (0: none; -1: all that goes), --size N, --seconds S, --segments N (UDP_SEGMENT),
+ * --plain (no relay there but a forwarder), --counter N (of a replay), --mailbox PORT, --port N
+ * (our own). */
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -399,6 +404,101 @@ static int flood(char **argv)
     return 0;
 }
 
+/* ---- a real node's bind, from its WireGuard's port: raw sockets, IPv4 ---- */
+
+struct hand {
+    int fd;
+    uint64_t me, relay, peer;
+    struct wire_path_key key;
+    struct sockaddr_in to;
+};
+
+static void hand_send(struct hand *hand, enum wire_path_kind kind, uint16_t port)
+{
+    uint8_t bytes[8 + WIRE_PATH_SIZE_MIN] = {(uint8_t)(options.port >> 8),
+                                             (uint8_t)options.port,
+                                             (uint8_t)(port >> 8),
+                                             (uint8_t)port,
+                                             0,
+                                             sizeof(bytes)};
+    struct ppn_writer writer = ppn_writer(bytes + 8, WIRE_PATH_SIZE_MIN);
+    struct wire_path_packet packet = {.kind = kind, .sender = hand->me, .recipient = hand->relay};
+    packet.counter = packet.nonce = fresh_counter();
+    packet.size = WIRE_PATH_SIZE_MIN;
+    packet.bind.node = hand->peer;
+    if (wire_path_encode(&packet, &hand->key, &writer) != PPN_OK ||
+        sendto(hand->fd, bytes, sizeof(bytes), 0, (struct sockaddr *)&hand->to, sizeof(hand->to)) <
+            0)
+        die("raw send");
+}
+
+/* Waits for an answer; a raw socket hears a copy of everything. */
+static bool hand_hear(struct hand *hand, int64_t until_us, struct wire_path_packet *answer)
+{
+    for (int64_t left = until_us - now_us(); left > 0; left = until_us - now_us()) {
+        uint8_t bytes[2048];
+        struct pollfd waits = {hand->fd, POLLIN, 0};
+        if (poll(&waits, 1, (int)(left / 1000) + 1) <= 0)
+            continue;
+        ssize_t got = recv(hand->fd, bytes, sizeof(bytes), MSG_DONTWAIT);
+        size_t skip = got > 0 ? (size_t)(bytes[0] & 15) * 4 + 8 : 0;
+        if (got > (ssize_t)skip &&
+            wire_path_decode(ppn_slice(bytes + skip, (size_t)got - skip), &hand->key, answer) ==
+                PPN_OK &&
+            answer->recipient == hand->me)
+            return true;
+    }
+    return false;
+}
+
+static void hand_keys(struct hand *hand, char **argv)
+{
+    struct ppn_hash network;
+    struct ppn_node_id self, relay, peer;
+    uint8_t seed[32], secret[64];
+    struct wire_path_key pair;
+    FILE *file = fopen(argv[0], "rb");
+    if (file == NULL || fread(seed, 1, sizeof(seed), file) != sizeof(seed) ||
+        ppn_unhex(argv[1], network.bytes, sizeof(network.bytes)) != PPN_OK ||
+        ppn_unhex(argv[2], relay.bytes, sizeof(relay.bytes)) != PPN_OK ||
+        ppn_unhex(argv[3], peer.bytes, sizeof(peer.bytes)) != PPN_OK)
+        die("key, network or nodes");
+    fclose(file);
+    crypto_sign_seed_keypair(self.bytes, secret, seed);
+    hand->me = wire_path_tag(&network, &self);
+    hand->relay = wire_path_tag(&network, &relay);
+    hand->peer = wire_path_tag(&network, &peer);
+    if (wire_path_key(&network, secret, &self, &relay, &pair) != PPN_OK)
+        die("key");
+    wire_path_relay_key(&pair, &hand->key);
+}
+
+/* Says the mailbox each time that it is bound there. */
+static int bind_by_hand(char **argv)
+{
+    struct hand hand = {.fd = socket(AF_INET, SOCK_RAW, IPPROTO_UDP)};
+    struct wire_path_packet answer;
+    uint16_t port = (uint16_t)strtol(argv[5], NULL, 10), mailbox = 0;
+    hand.to = (struct sockaddr_in){.sin_family = AF_INET};
+    if (hand.fd < 0 || inet_pton(AF_INET, argv[4], &hand.to.sin_addr) != 1)
+        die("raw socket");
+    hand_keys(&hand, argv);
+    for (int64_t end = now_us() + options.seconds * 1000000; now_us() < end;) {
+        hand_send(&hand, mailbox == 0 ? WIRE_PATH_MAILBOX : WIRE_PATH_BIND,
+                  mailbox == 0 ? port : mailbox);
+        int64_t again = now_us() + (mailbox == 0 ? 200000 : BIND_EVERY_MS * 1000);
+        while (hand_hear(&hand, again, &answer)) {
+            if (answer.kind == WIRE_PATH_MAILBOX_IS && answer.mailbox_is.port != mailbox) {
+                mailbox = answer.mailbox_is.port;
+                break;
+            }
+            if (answer.kind == WIRE_PATH_BOUND && printf("%d\n", mailbox) > 0)
+                fflush(stdout);
+        }
+    }
+    return 0;
+}
+
 /* The plain thing: what one port hears goes out of the other to whom that heard last. Batches of
  * reads and sends as the relay has them; no check, no table, no count. */
 static int forward(char **argv)
@@ -467,8 +567,11 @@ int main(int argc, char **argv)
         const char *name;
         int arguments;
         int (*run)(char **argv);
-    } commands[] = {
-        {"host", 6, host}, {"client", 4, client}, {"flood", 4, flood}, {"forward", 2, forward}};
+    } commands[] = {{"host", 6, host},
+                    {"client", 4, client},
+                    {"flood", 4, flood},
+                    {"bind", 6, bind_by_hand},
+                    {"forward", 2, forward}};
     signal(SIGPIPE, SIG_IGN);
     if (sodium_init() < 0)
         return 1;
