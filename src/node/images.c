@@ -13,7 +13,7 @@
 
 _Static_assert((int)IMAGE_CHUNK == (int)WIRE_IMAGE_CHUNK_MAX, "a chunk is one frame");
 
-enum { FETCH_CALLERS_MAX = 16, CHUNK_PATIENCE_S = 20, LIST_PATIENCE_S = 5, SURVEY_PEERS_MAX = 64 };
+enum { FETCH_CALLERS_MAX = 16, CHUNK_PATIENCE_S = 20, LIST_PATIENCE_S = 7, SURVEY_PEERS_MAX = 64 };
 
 struct fetch;
 

@@ -69,6 +69,8 @@ void node_notify_gossip(struct node *node, const struct node_change *change)
     bool self = ppn_node_id_equal(&change->node, &node->identity.id);
     if (node_gossip_member(node, &change->node, &member) != PPN_OK)
         return;
+    if (!self && node->peers != NULL)
+        node_peers_epoch(node->peers, &change->node, member.epoch);
     if (!self && (change->what & GOSSIP_CHANGED_PROFILE) != 0 &&
         node_member_profile(&member, &profile))
         node_mesh_candidates(node->mesh, &change->node, &profile);

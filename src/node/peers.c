@@ -17,7 +17,8 @@ struct node_link {
     struct os_frames *frames; /* NULL once the connection ended */
     struct ppn_node_id peer;
     bool dialled;
-    bool greeted; /* its HELLO came */
+    bool greeted;   /* its HELLO came */
+    uint32_t epoch; /* the peer's start that was known when it was dialled; 0 for none */
     uint32_t next_stream;
     uint32_t last_peer_stream;
     struct ppn_instant ping_at; /* while streams are open */
@@ -155,6 +156,7 @@ static enum ppn_error dial(struct node_peers *peers, const struct ppn_node_id *t
     struct node_link *link;
     struct os_stream_target target = {.to.port = PPN_PORT_PEER};
     struct ppn_failure failure = {0};
+    struct gossip_member seen;
     if (!node_member_address(peers->node, to, target.to.address))
         return PPN_ERROR_UNREACHABLE;
     memcpy(target.from.address, peers->node->mesh_address, sizeof(target.from.address));
@@ -173,6 +175,8 @@ static enum ppn_error dial(struct node_peers *peers, const struct ppn_node_id *t
         close_link(link, error, "greeting failed");
         return error;
     }
+    if (node_gossip_member(peers->node, to, &seen) == PPN_OK)
+        link->epoch = seen.epoch;
     *out = link;
     return PPN_OK;
 }
@@ -509,6 +513,20 @@ enum ppn_error node_peers_open(struct node *node, struct node_peers **out,
     os_timer_after(&peers->sweep, ppn_ms(500));
     *out = peers;
     return PPN_OK;
+}
+
+void node_peers_epoch(struct node_peers *peers, const struct ppn_node_id *peer, uint32_t epoch)
+{
+    struct node_link *link = peers->links;
+    while (link != NULL) {
+        if (link->dialled && link->epoch != 0 && link->epoch < epoch &&
+            ppn_node_id_equal(&link->peer, peer)) {
+            close_link(link, PPN_ERROR_CLOSED, "the node was started anew");
+            link = peers->links;
+        } else {
+            link = link->next;
+        }
+    }
 }
 
 void node_peers_drop(struct node_peers *peers, const struct ppn_node_id *peer)

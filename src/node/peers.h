@@ -25,7 +25,7 @@ enum {
     NODE_LINKS_PER_PEER_MAX = 4, /* accepted from one member */
     NODE_EXCHANGES_MAX = 64,     /* open streams of one connection */
     NODE_LINK_IDLE_S = 90,
-    NODE_DIAL_TIMEOUT_S = 5
+    NODE_DIAL_TIMEOUT_S = 7 /* WireGuard repeats a lost handshake after 5 s (REKEY_TIMEOUT) */
 };
 
 /* One stream, embedded in whatever owns it. Zero is "not open". It ends once: by on_end, or by
@@ -54,6 +54,10 @@ void node_peers_close(struct node_peers *peers);
  * it is full. Delivery is not promised: the flows retry. */
 enum ppn_error node_peers_send(struct node_peers *peers, const struct ppn_node_id *to,
                                const struct wire_peer_frame *frame) PPN_CHECK;
+
+/* The member is known to run in this epoch (gossip's count of its starts): connections that were
+ * dialled to an earlier one lead nowhere, which TCP alone would find out only much later. */
+void node_peers_epoch(struct node_peers *peers, const struct ppn_node_id *peer, uint32_t epoch);
 
 /* Answers on the connection that a frame came over (stream as in the frame). */
 enum ppn_error node_link_send(struct node_link *link,

@@ -15,6 +15,7 @@
  *  - A batch holds removals before additions before changes, and no addition or change as long as
  *    a removal is still due (removals beyond one batch fill the next).
  *  - A peer found on the device that the log does not know is removed, whoever put it there.
+ *  - A peer that gets its first endpoint is removed and, by the next batch, added anew.
  *  - An endpoint with a fresh handshake over which packets still arrive is never replaced. */
 
 #include <stdbool.h>

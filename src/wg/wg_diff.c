@@ -20,17 +20,34 @@ static struct wg_change *next_change(struct wg_update *update, enum wg_change_ki
     return change;
 }
 
+/* A peer that had no endpoint and gets its first one. What was sent to it before counted as a
+ * handshake attempt all the same, and WireGuard makes the next one REKEY_TIMEOUT (5 s) later; a
+ * peer made anew makes it at once. No session is lost: without an endpoint there was none. */
+static bool begins_anew(const struct wg *wg, const struct wg_entry *entry,
+                        const struct wg_peer *peer)
+{
+    struct ppn_endpoint order[WG_CANDIDATES_MAX];
+    return !entry->seen.has_endpoint && !entry->seen.has_handshake &&
+           wg_endpoint_order(wg, peer, entry, order) > 0;
+}
+
 /* False when not all of them fitted. */
 static bool removals(const struct wg *wg, struct wg_update *update)
 {
     for (size_t i = 0; i < wg->entry_count; i++) {
-        const struct wg_key *key = &wg->entries[i].seen.key;
-        if (wg_peer_by_key(wg, key) == NULL && next_change(update, WG_REMOVE, key) == NULL)
+        const struct wg_entry *entry = &wg->entries[i];
+        const struct wg_key *key = &entry->seen.key;
+        const struct wg_peer *peer = wg_peer_by_key(wg, key);
+        if ((peer == NULL || begins_anew(wg, entry, peer)) &&
+            next_change(update, WG_REMOVE, key) == NULL)
             return false;
     }
     return true;
 }
 
+/* A peer with an endpoint starts with keepalives, whatever they are to be afterwards (the next
+ * batch corrects it): they make WireGuard shake hands now, not when the first packet waits for it.
+ * Of two members that add each other, the later one's handshake is always understood. */
 static bool additions(const struct wg *wg, struct wg_update *update)
 {
     for (size_t i = 0; i < wg->peer_count; i++) {
@@ -41,11 +58,11 @@ static bool additions(const struct wg *wg, struct wg_update *update)
         if (change == NULL)
             return false;
         memcpy(change->allowed, peer->allowed, sizeof(change->allowed));
-        change->keepalive_s = keepalive(wg);
         struct ppn_endpoint order[WG_CANDIDATES_MAX];
         change->has_endpoint = wg_endpoint_order(wg, peer, NULL, order) > 0;
         if (change->has_endpoint)
             change->endpoint = order[0];
+        change->keepalive_s = change->has_endpoint ? WG_KEEPALIVE_S : keepalive(wg);
     }
     return true;
 }
@@ -60,7 +77,7 @@ static void corrections(const struct wg *wg, struct ppn_instant now, struct wg_u
     for (size_t i = 0; i < wg->entry_count; i++) {
         const struct wg_entry *entry = &wg->entries[i];
         const struct wg_peer *peer = wg_peer_by_key(wg, &entry->seen.key);
-        if (peer == NULL || allowed_matches(&entry->seen, peer))
+        if (peer == NULL || begins_anew(wg, entry, peer) || allowed_matches(&entry->seen, peer))
             continue;
         struct wg_change *change = next_change(update, WG_ALLOWED, &peer->key);
         if (change == NULL)
@@ -70,7 +87,8 @@ static void corrections(const struct wg *wg, struct ppn_instant now, struct wg_u
     for (size_t i = 0; i < wg->entry_count; i++) {
         const struct wg_entry *entry = &wg->entries[i];
         const struct wg_peer *peer = wg_peer_by_key(wg, &entry->seen.key);
-        if (peer == NULL)
+        /* A change of one that this batch removed would create it again. */
+        if (peer == NULL || begins_anew(wg, entry, peer))
             continue;
         struct ppn_endpoint endpoint = {{0}, 0};
         bool moves = wg_endpoint_choose(wg, peer, entry, now, &endpoint);

@@ -256,6 +256,94 @@ Test(wg, a_neighbour_is_dialled_on_the_lan_first)
     cr_assert(update.changes[0].keepalive_s == WG_KEEPALIVE_S);
 }
 
+/* After an addition with an endpoint: the keepalive that made it shake hands is put off again. */
+static void calm_down(void)
+{
+    cr_assert(update.kind == WG_UPDATE_APPLY && update.count > 0);
+    for (size_t i = 0; i < update.count; i++) {
+        cr_assert(update.changes[i].kind == WG_ENDPOINT);
+        cr_assert(!update.changes[i].has_endpoint && update.changes[i].keepalive_s == 0);
+    }
+    cr_assert(applied(PPN_OK) == PPN_OK);
+    cr_assert(update.kind == WG_UPDATE_NONE);
+}
+
+Test(wg, a_new_peer_shakes_hands_at_once)
+{
+    struct ppn_candidate candidate = {ipv4(203, 0, 113, 2), PPN_ENDPOINT_PUBLIC};
+    cr_assert(candidates(2, &candidate, 1) == PPN_OK);
+    cr_assert(members(1, 2, 0) == PPN_OK);
+    cr_assert(observed(NULL, 0) == PPN_OK);
+    cr_assert(update.changes[0].kind == WG_ADD && update.changes[0].has_endpoint);
+    cr_assert(update.changes[0].keepalive_s == WG_KEEPALIVE_S);
+    cr_assert(applied(PPN_OK) == PPN_OK);
+    calm_down();
+}
+
+Test(wg, a_first_endpoint_makes_the_peer_anew)
+{
+    struct ppn_candidate candidate = {ipv4(203, 0, 113, 2), PPN_ENDPOINT_PUBLIC};
+    cr_assert(members(1, 2, 0) == PPN_OK);
+    cr_assert(observed(NULL, 0) == PPN_OK);
+    cr_assert(update.changes[0].kind == WG_ADD && !update.changes[0].has_endpoint);
+    cr_assert(applied(PPN_OK) == PPN_OK);
+    cr_assert(candidates(2, &candidate, 1) == PPN_OK);
+    cr_assert(update.count == 1 && update.changes[0].kind == WG_REMOVE);
+    cr_assert(applied(PPN_OK) == PPN_OK);
+    cr_assert(update.count == 1 && update.changes[0].kind == WG_ADD);
+    cr_assert(update.changes[0].has_endpoint && update.changes[0].keepalive_s == WG_KEEPALIVE_S);
+    cr_assert(applied(PPN_OK) == PPN_OK);
+    calm_down();
+}
+
+/* What the batch that is under way does to member 2's place on the device. */
+static bool carry_out(bool on_device)
+{
+    for (size_t c = 0; update.kind == WG_UPDATE_APPLY && c < update.count; c++)
+        on_device = update.changes[c].kind != WG_REMOVE;
+    return on_device;
+}
+
+/* Its first endpoint and its removal come at any two moments between the device's answers. A batch
+ * emitted after the removal never makes the peer, and at the end it is not there. */
+Test(wg, a_first_endpoint_and_a_removal_cross_in_every_order)
+{
+    struct ppn_candidate candidate = {ipv4(203, 0, 113, 2), PPN_ENDPOINT_PUBLIC};
+    for (int order = 0; order < 72; order++) {
+        bool on_device = false, removed = false, old_batch = false;
+        wg_free(&wg);
+        start();
+        cr_assert(members(1, 2, 0) == PPN_OK);
+        cr_assert(observed(NULL, 0) == PPN_OK);
+        for (int i = 0; i < 12; i++) {
+            struct wg_update batch = update;
+            for (int turn = 0; turn < 2; turn++) {
+                bool removal = turn == order % 2;
+                if (removal && i == order / 2 / 6) {
+                    cr_assert(members(2, 2, 2) == PPN_OK);
+                    removed = true;
+                    old_batch = batch.kind == WG_UPDATE_APPLY;
+                } else if (!removal && i == order / 2 % 6) {
+                    cr_assert(candidates(2, &candidate, 1) == PPN_OK);
+                } else {
+                    continue;
+                }
+                /* One operation at a time: nothing new while a batch is under way. */
+                cr_assert(batch.kind != WG_UPDATE_APPLY || update.kind == WG_UPDATE_NONE);
+                batch = batch.kind == WG_UPDATE_APPLY ? batch : update;
+            }
+            update = batch;
+            bool before = on_device;
+            on_device = carry_out(on_device);
+            cr_assert(!removed || old_batch || !on_device || before, "a removed peer came back");
+            old_batch = false;
+            if (update.kind == WG_UPDATE_APPLY)
+                cr_assert(applied(PPN_OK) == PPN_OK);
+        }
+        cr_assert(removed && !on_device);
+    }
+}
+
 /* Adds member 2 with two candidates; leaves the batch applied. */
 static void two_candidates(void)
 {
@@ -266,6 +354,7 @@ static void two_candidates(void)
     cr_assert(observed(NULL, 0) == PPN_OK);
     cr_assert(update.changes[0].endpoint.address[12] == 203);
     cr_assert(applied(PPN_OK) == PPN_OK);
+    calm_down();
 }
 
 Test(wg, rotates_through_candidates_only_while_handshakes_fail)
