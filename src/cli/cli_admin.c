@@ -116,12 +116,12 @@ bool cli_ask_hidden(const char *prompt, char text[static ADMISSION_PASSPHRASE_MA
     int fd = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
     if (fd < 0)
         return false;
-    (void)dprintf(fd, "%s", prompt);
     bool hidden = tcgetattr(fd, &before) == 0;
     quiet = before;
     quiet.c_lflag &= ~(tcflag_t)ECHO;
     if (hidden)
         (void)tcsetattr(fd, TCSAFLUSH, &quiet);
+    (void)dprintf(fd, "%s", prompt);
     ssize_t got = read(fd, text, ADMISSION_PASSPHRASE_MAX);
     if (hidden)
         (void)tcsetattr(fd, TCSAFLUSH, &before);
