@@ -246,6 +246,7 @@ enum ppn_error node_self_open(struct node *node, struct node_self **out,
     os_timer_init(&self->timer, node->loop, on_timer, self);
     os_closure_init(&self->collect, collect, self);
     os_timer_after(&self->timer, ppn_seconds(COLLECT_PERIOD_S));
+    collect_candidates(self); /* an invite made at once already carries them */
     start_probe(self);
     *out = self;
     return PPN_OK;

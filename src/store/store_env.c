@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/assert.h"
 #include "os/os_file.h"
@@ -81,6 +83,35 @@ static enum ppn_error open_failure(const char *path, int code, struct ppn_failur
     return ppn_fail(failure, error, "cannot open the store in %s: %s", path, mdb_strerror(code));
 }
 
+/* A new database appears whole or not at all: what was cut short within its first two pages could
+ * not be told from a damaged one, and would have to be moved away by hand. */
+static enum ppn_error make_file(const char *directory, const char *path,
+                                struct ppn_failure *failure)
+{
+    char fresh[OS_PATH_MAX];
+    struct stat info;
+    MDB_env *env;
+    if (lstat(path, &info) == 0 || errno != ENOENT)
+        return PPN_OK;
+    enum ppn_error error = os_path_join(fresh, sizeof fresh, directory, "data.mdb.new");
+    if (error != PPN_OK)
+        return ppn_fail(failure, error, "the path of the state directory is too long");
+    if (unlink(fresh) != 0 && errno != ENOENT)
+        return open_failure(fresh, errno, failure);
+    int code = mdb_env_create(&env);
+    if (code != MDB_SUCCESS)
+        return ppn_fail(failure, PPN_ERROR_NO_MEMORY, "no memory for the store");
+    /* Nobody else knows this name, so there is nothing to lock. */
+    code = mdb_env_open(env, fresh, MDB_NOSUBDIR | MDB_NOLOCK, 0600);
+    if (code == MDB_SUCCESS)
+        code = mdb_env_sync(env, 1);
+    mdb_env_close(env);
+    if (code == MDB_SUCCESS && rename(fresh, path) != 0)
+        code = errno;
+    return code == MDB_SUCCESS ? os_directory_sync(directory, failure)
+                               : open_failure(path, code, failure);
+}
+
 enum ppn_error store_env_open(struct store_env *env, const char *directory, bool durable,
                               uint64_t max_bytes, struct ppn_failure *failure)
 {
@@ -90,6 +121,8 @@ enum ppn_error store_env_open(struct store_env *env, const char *directory, bool
     enum ppn_error error = os_directory_make(directory, 0700, failure);
     if (error == PPN_OK)
         error = os_path_join(path, sizeof path, directory, "data.mdb");
+    if (error == PPN_OK)
+        error = make_file(directory, path, failure);
     if (error == PPN_OK)
         error = store_check(directory, durable, max_bytes, failure);
     if (error != PPN_OK)
