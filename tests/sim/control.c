@@ -1,34 +1,13 @@
 // SPDX-License-Identifier: ISC
 #include "control.h"
 #include "control_internal.h"
+#include "control_log.h"
 
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/assert.h"
 #include "placement/placement.h"
-
-enum call_kind {
-    CALL_TIMER,
-    CALL_WRITTEN,
-    CALL_MESSAGE,
-    CALL_PREPARED,
-    CALL_LAUNCHED,
-    CALL_RELEASED
-};
-
-struct call {
-    enum call_kind kind;
-    uint32_t from;
-    bool failed;
-    struct ppn_request_id request;
-    struct ppn_node_id origin;
-    uint32_t attempt;
-    struct fleet_reserve reserve;
-    struct fleet_msg message;
-    uint8_t spec[CONTROL_SPEC_SIZE];
-};
 
 static const struct ppn_profile every_profile = {.arch = "x86_64",
                                                  .version = "1",
@@ -38,40 +17,10 @@ static const struct ppn_profile every_profile = {.arch = "x86_64",
                                                  .kvm = PPN_KVM_BOOTS,
                                                  .isolation_max = PPN_ISOLATION_KVM};
 
-static void broken(struct control *c, const char *format, ...)
-{
-    va_list arguments;
-    if (c->broken++ > 0)
-        return;
-    va_start(arguments, format);
-    vsnprintf(c->first_broken, sizeof(c->first_broken), format, arguments);
-    va_end(arguments);
-}
-
 struct ppn_wall control_wall(const struct control *c, uint32_t index)
 {
     return (struct ppn_wall){1790000000000 + c->world->now.ns / 1000000 +
                              c->nodes[index].wall_skew_ms};
-}
-
-static struct ppn_instant later(struct control *c, int64_t least_ms, int64_t most_ms)
-{
-    int64_t ns = (most_ms - least_ms) * 1000000;
-    ns = least_ms * 1000000 + (int64_t)ppn_random_below(&c->random, (uint64_t)ns + 1);
-    return ppn_after(c->world->now, ppn_ns(ns));
-}
-
-static struct call *call_new(enum call_kind kind, const struct fleet_action *action)
-{
-    struct call *call = calloc(1, sizeof(*call));
-    PPN_ASSERT(call != NULL);
-    call->kind = kind;
-    if (action != NULL) {
-        call->request = action->request;
-        call->origin = action->origin;
-        call->attempt = action->attempt;
-    }
-    return call;
 }
 
 /* ---- the hypervisor ---- */
@@ -122,7 +71,7 @@ static void load_publish(struct control *c, uint32_t index)
         world_body(c->world, index, GOSSIP_PLANE_LOAD, ppn_written(&writer));
 }
 
-static void machine_prepare(struct control *c, uint32_t index, const struct call *call)
+static void machine_prepare(struct control *c, uint32_t index, const struct control_call *call)
 {
     struct control_node *node = &c->nodes[index];
     struct control_machine *machine = machine_of(c, index, &call->request, &call->origin);
@@ -132,12 +81,19 @@ static void machine_prepare(struct control *c, uint32_t index, const struct call
         *machine = (struct control_machine){.request = call->request, .origin = call->origin};
     }
     if (machine->launched) {
-        broken(c, "%s prepares over a machine that runs", c->world->nodes[index].name);
+        control_broken(c, "%s prepares over a machine that runs", c->world->nodes[index].name);
         return;
     }
     machine->attempt = call->attempt;
     machine->memory_bytes = call->reserve.memory_bytes;
     machine->prepared = true;
+}
+
+/* What one who was thrown out was asked for itself and runs on itself, nobody else can know of. */
+static bool counts(const struct control *c, uint32_t index, const struct control_machine *machine)
+{
+    bool own = world_find(c->world, &machine->origin) == index;
+    return machine->launched && !(own && control_log_thrown_out(c, index));
 }
 
 void control_check(struct control *c)
@@ -146,11 +102,11 @@ void control_check(struct control *c)
         uint32_t found = 0;
         for (uint32_t i = 0; i < c->world->options.nodes; i++)
             for (uint32_t j = 0; j < c->nodes[i].machine_count; j++)
-                found += c->nodes[i].machines[j].launched &&
+                found += counts(c, i, &c->nodes[i].machines[j]) &&
                          ppn_request_id_equal(&c->nodes[i].machines[j].request, &c->requests[r].id);
         if (found > 1)
-            broken(c, "request %u has %u machines at %.3f s", r, found,
-                   (double)c->world->now.ns / 1e9);
+            control_broken(c, "request %u has %u machines at %.3f s", r, found,
+                           (double)c->world->now.ns / 1e9);
     }
 }
 
@@ -159,7 +115,7 @@ static void machine_launch(struct control *c, uint32_t index, const struct ppn_r
 {
     struct control_machine *machine = machine_of(c, index, request, origin);
     if (machine == NULL || !machine->prepared) {
-        broken(c, "%s launches what it did not prepare", c->world->nodes[index].name);
+        control_broken(c, "%s launches what it did not prepare", c->world->nodes[index].name);
         return;
     }
     c->launches += !machine->launched;
@@ -167,71 +123,11 @@ static void machine_launch(struct control *c, uint32_t index, const struct ppn_r
     control_check(c);
 }
 
-static void machine_release(struct control *c, uint32_t index, const struct call *call)
+static void machine_release(struct control *c, uint32_t index, const struct control_call *call)
 {
     struct control_machine *machine = machine_of(c, index, &call->request, &call->origin);
     if (machine != NULL)
         *machine = c->nodes[index].machines[--c->nodes[index].machine_count];
-}
-
-/* ---- the disk ---- */
-
-static bool key_equal(const struct fleet_key *a, const struct fleet_key *b)
-{
-    return a->kind == b->kind && ppn_request_id_equal(&a->request, &b->request) &&
-           ppn_node_id_equal(&a->origin, &b->origin);
-}
-
-static void write_apply(struct control_node *node, const struct control_write *write)
-{
-    uint32_t at = 0;
-    while (at < node->row_count && !key_equal(&node->rows[at].row.key, &write->key))
-        at++;
-    if (!write->put) {
-        if (at < node->row_count)
-            node->rows[at] = node->rows[--node->row_count];
-        return;
-    }
-    PPN_ASSERT(at < CONTROL_ROWS_MAX);
-    node->row_count += at == node->row_count;
-    node->rows[at] = write->row;
-}
-
-static void disk_write(struct control *c, uint32_t index, const struct fleet_action *action)
-{
-    struct control_node *node = &c->nodes[index];
-    PPN_ASSERT(node->write_count < CONTROL_WRITES_MAX);
-    struct control_write *write = &node->writes[node->write_count++];
-    *write = (struct control_write){.put = action->kind == FLEET_DO_PERSIST,
-                                    .ticket = action->ticket,
-                                    .key = action->kind == FLEET_DO_PERSIST ? action->row->key
-                                                                            : action->key};
-    if (write->put) {
-        write->row.row = *action->row;
-        if (action->row->spec.size > 0)
-            memcpy(write->row.spec, action->row->spec.data, action->row->spec.size);
-    }
-    struct ppn_instant done = later(c, 1, 30);
-    if (ppn_before(done, node->disk_free))
-        done = node->disk_free;
-    node->disk_free = done;
-    struct call *call = call_new(CALL_WRITTEN, NULL);
-    call->failed = ppn_random_chance(&c->random, c->fail_per_million / 4);
-    world_call(c->world, index, done, call);
-}
-
-static void disk_written(struct control *c, uint32_t index, bool failed)
-{
-    struct control_node *node = &c->nodes[index];
-    PPN_ASSERT(node->write_count > 0);
-    struct control_write write = node->writes[0];
-    memmove(node->writes, node->writes + 1, --node->write_count * sizeof(*node->writes));
-    if (!failed)
-        write_apply(node, &write);
-    struct fleet_event event = {.kind = failed ? FLEET_EVENT_PERSIST_FAILED : FLEET_EVENT_PERSISTED,
-                                .ticket = write.ticket,
-                                .code = failed ? PPN_ERROR_NO_SPACE : PPN_OK};
-    control_step(c, index, &event);
 }
 
 /* ---- questions ---- */
@@ -277,8 +173,11 @@ static void answer_candidates(struct control *c, uint32_t index, const struct fl
     uint32_t count = 0;
     placement_view(c, index, nodes, loads, &count);
     size_t fit = placement_rank(nodes, count, &request, rows);
-    for (size_t i = 0; i < fit; i++)
+    for (size_t i = 0; i < fit; i++) {
         ids[i] = rows[i].node->id;
+        if (!control_log_is_member(c, index, world_find(c->world, &ids[i])))
+            control_broken(c, "%s places on one who is no member", c->world->nodes[index].name);
+    }
     struct fleet_event event = {.kind = FLEET_EVENT_CANDIDATES,
                                 .request = action->request,
                                 .nodes = ids,
@@ -340,23 +239,25 @@ static void send_message(struct control *c, uint32_t index, const struct fleet_a
 {
     uint32_t to = world_find(c->world, &action->node);
     bool self = to == index;
+    if (!control_log_is_member(c, index, to))
+        return;
     if (!self && (!world_connected(c->world, index, to) || ppn_random_chance(&c->random, 10000)))
         return;
     for (uint32_t copies = !self && ppn_random_chance(&c->random, 10000) ? 2 : 1; copies > 0;
          copies--) {
-        struct call *call = call_new(CALL_MESSAGE, NULL);
+        struct control_call *call = control_call_new(CALL_MESSAGE, NULL);
         call->from = index;
         call->message = *action->message;
         if (action->message->spec.size > 0)
             memcpy(call->spec, action->message->spec.data, action->message->spec.size);
-        world_call(c->world, to, self ? c->world->now : later(c, 1, 40), call);
+        world_call(c->world, to, self ? c->world->now : control_later(c, 1, 40), call);
     }
 }
 
 static void start_work(struct control *c, uint32_t index, const struct fleet_action *action)
 {
     bool prepare = action->kind == FLEET_DO_PREPARE;
-    struct call *call = call_new(prepare ? CALL_PREPARED : CALL_LAUNCHED, action);
+    struct control_call *call = control_call_new(prepare ? CALL_PREPARED : CALL_LAUNCHED, action);
     struct ppn_demand demand = demand_of(action->spec);
     call->reserve.memory_bytes = placement_memory_need_bytes(&demand, false);
     call->failed = ppn_random_chance(&c->random, c->fail_per_million);
@@ -366,7 +267,7 @@ static void start_work(struct control *c, uint32_t index, const struct fleet_act
     /* The program may run already while its agent does not know that yet, and never will. */
     if (!prepare && !runs && !call->failed && ppn_random_chance(&c->random, 500000))
         machine_launch(c, index, &action->request, &action->origin);
-    world_call(c->world, index, later(c, 20, prepare ? 3000 : 800), call);
+    world_call(c->world, index, control_later(c, 20, prepare ? 3000 : 800), call);
 }
 
 static void note_news(struct control *c, uint32_t index, const struct fleet_action *action)
@@ -387,7 +288,7 @@ static void carry_out(struct control *c, uint32_t index, const struct fleet_acti
     switch (action->kind) {
     case FLEET_DO_PERSIST:
     case FLEET_DO_FORGET:
-        disk_write(c, index, action);
+        control_disk_write(c, index, action);
         break;
     case FLEET_DO_SEND:
         send_message(c, index, action);
@@ -410,7 +311,8 @@ static void carry_out(struct control *c, uint32_t index, const struct fleet_acti
         break;
     case FLEET_DO_RELEASE:
     default:
-        world_call(c->world, index, later(c, 5, 200), call_new(CALL_RELEASED, action));
+        world_call(c->world, index, control_later(c, 5, 200),
+                   control_call_new(CALL_RELEASED, action));
         break;
     }
 }
@@ -422,7 +324,7 @@ static void timer_set(struct control *c, uint32_t index)
     if (deadline.ns == PPN_NEVER.ns || !ppn_before(deadline, node->timer))
         return;
     node->timer = ppn_before(deadline, c->world->now) ? c->world->now : deadline;
-    world_call(c->world, index, node->timer, call_new(CALL_TIMER, NULL));
+    world_call(c->world, index, node->timer, control_call_new(CALL_TIMER, NULL));
 }
 
 /* Actions live until the core's next step, and carrying one out may be that step: copied first. */
@@ -438,7 +340,7 @@ void control_step(struct control *c, uint32_t index, struct fleet_event *event)
     event->wall = control_wall(c, index);
     enum ppn_error error = fleet_step(node->fleet, c->world->now, event, &update);
     if (error != PPN_OK && error != PPN_ERROR_STALE && event->kind != FLEET_EVENT_SUBMIT)
-        broken(c, "fleet_step: %s on event %d", ppn_error_text(error), (int)event->kind);
+        control_broken(c, "fleet_step: %s on event %d", ppn_error_text(error), (int)event->kind);
     if (error != PPN_OK)
         return;
     PPN_ASSERT(depth < 8 && update.count <= FLEET_ACTIONS_MAX);
@@ -469,7 +371,7 @@ void control_step(struct control *c, uint32_t index, struct fleet_event *event)
 
 /* ---- hooks of the world ---- */
 
-static void work_done(struct control *c, uint32_t index, const struct call *call)
+static void work_done(struct control *c, uint32_t index, const struct control_call *call)
 {
     struct fleet_event event = {.request = call->request,
                                 .origin = call->origin,
@@ -501,8 +403,12 @@ static void work_done(struct control *c, uint32_t index, const struct call *call
 static void on_call(struct world *w, uint32_t index, void *payload)
 {
     struct control *c = w->context;
-    struct call *call = payload;
+    struct control_call *call = payload;
     struct fleet_event event = {.kind = FLEET_EVENT_TICK};
+    if (call->kind >= CALL_LOG_WRITTEN) {
+        control_log_call(c, index, payload);
+        return;
+    }
     switch (call->kind) {
     case CALL_TIMER:
         c->nodes[index].timer = PPN_NEVER;
@@ -512,9 +418,11 @@ static void on_call(struct world *w, uint32_t index, void *payload)
             timer_set(c, index);
         break;
     case CALL_WRITTEN:
-        disk_written(c, index, call->failed);
+        control_disk_written(c, index, call->failed);
         break;
     case CALL_MESSAGE:
+        if (!control_log_is_member(c, index, call->from))
+            break;
         call->message.spec.data = call->spec;
         event.kind = FLEET_EVENT_MESSAGE;
         event.node = w->nodes[call->from].id;
@@ -524,6 +432,10 @@ static void on_call(struct world *w, uint32_t index, void *payload)
     case CALL_PREPARED:
     case CALL_LAUNCHED:
     case CALL_RELEASED:
+    case CALL_LOG_WRITTEN:
+    case CALL_LOG_ENTRIES:
+    case CALL_LOG_HAVE:
+    case CALL_LOG_TIMER:
     default:
         work_done(c, index, call);
         break;
@@ -562,6 +474,12 @@ static void on_start(struct world *w, uint32_t index)
     }
     struct fleet_event event = {.kind = FLEET_EVENT_START};
     control_step(c, index, &event);
+    control_log_started(c, index);
+}
+
+static uint32_t members_of(struct world *w, uint32_t index, struct ppn_node_id *members)
+{
+    return control_log_start(w->context, index, members);
 }
 
 /* kill -9: of the writes under way any first part may have reached the disk. */
@@ -570,10 +488,11 @@ static void on_stop(struct world *w, uint32_t index)
     struct control *c = w->context;
     struct control_node *node = &c->nodes[index];
     for (uint32_t i = 0; i < node->write_count && ppn_random_chance(&c->random, 500000); i++)
-        write_apply(node, &node->writes[i]);
+        control_disk_apply(node, &node->writes[i]);
     node->write_count = 0;
     fleet_free(node->fleet);
     node->fleet = NULL;
+    control_log_stop(c, index);
 }
 
 struct control *control_new(struct world *world)
@@ -589,6 +508,8 @@ struct control *control_new(struct world *world)
     world->on_member = on_member;
     world->on_start = on_start;
     world->on_stop = on_stop;
+    world->members_of = members_of;
+    c->log = control_log_new(c);
     return c;
 }
 
@@ -596,5 +517,6 @@ void control_free(struct control *c)
 {
     for (uint32_t i = 0; i < c->world->options.nodes; i++)
         fleet_free(c->nodes[i].fleet);
+    control_log_free(c->log);
     free(c);
 }

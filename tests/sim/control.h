@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: ISC
 #pragma once
 
-/* The control plane on top of a gossip world: on every node a real fleet core, real placement over
- * what its gossip core knows, and fakes for the rest: a disk with a write queue, peer connections,
- * and a hypervisor whose machines outlive the agent and never move. */
+/* The control plane on top of a gossip world: on every node a real admission log (control_log.h), a
+ * real fleet core, real placement over what its gossip core knows, and fakes for the rest: a disk
+ * with a write queue, peer connections, and a hypervisor whose machines outlive the agent and never
+ * move. */
 
 #include "fleet/fleet.h"
 #include "world.h"
@@ -61,6 +62,7 @@ struct control_request {
 
 struct control {
     struct world *world;
+    struct control_log *log;
     struct ppn_random random;
     struct control_node nodes[CONTROL_NODES_MAX];
     struct control_request requests[CONTROL_REQUESTS_MAX];
@@ -69,6 +71,7 @@ struct control {
     uint32_t broken;
     char first_broken[160];
     uint64_t launches;
+    uint64_t joins, revokes; /* people let in and thrown out */
 };
 
 struct control *control_new(struct world *world);

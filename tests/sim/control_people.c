@@ -3,6 +3,7 @@
 
 #include "control.h"
 #include "control_internal.h"
+#include "control_log.h"
 
 /* What people ask of the network, and whether at the end they got it. */
 
@@ -73,6 +74,9 @@ static bool request_settled(struct control *c, uint32_t r, char *why, size_t cap
     for (uint32_t i = 0; i < request->origin_count; i++) {
         struct fleet_request_view view;
         const struct fleet *fleet = c->nodes[request->origins[i]].fleet;
+        /* What one who was thrown out still does with it alone is its own. */
+        if (control_log_gone(c, request->origins[i]))
+            return true;
         accepted += request->accepted[i];
         if (fleet_request(fleet, &request->id, &view) != PPN_OK) {
             if (!request->accepted[i])
@@ -82,6 +86,10 @@ static bool request_settled(struct control *c, uint32_t r, char *why, size_t cap
         }
         if (view.state == FLEET_REQUEST_FOLLOWING)
             continue;
+        if (view.state == FLEET_REQUEST_LOST ||
+            (!ppn_node_id_is_zero(&view.node) &&
+             control_log_gone(c, world_find(c->world, &view.node))))
+            return true;
         in_service += view.state == FLEET_REQUEST_IN_SERVICE;
         if (view.state != FLEET_REQUEST_IN_SERVICE && view.state != FLEET_REQUEST_FAILED) {
             snprintf(why, capacity, "request %u: still %s", r,
@@ -100,6 +108,8 @@ static bool request_settled(struct control *c, uint32_t r, char *why, size_t cap
 bool control_settled(struct control *c, char *why, size_t capacity)
 {
     why[0] = '\0';
+    if (!control_log_settled(c, why, capacity))
+        return false;
     if (!world_converged(c->world)) {
         snprintf(why, capacity, "views differ");
         return false;
@@ -109,6 +119,8 @@ bool control_settled(struct control *c, char *why, size_t capacity)
             return false;
     for (uint32_t i = 0; i < c->world->options.nodes; i++) {
         struct fleet_hold_view hold;
+        if (c->world->nodes[i].outside)
+            continue;
         for (uint32_t cursor = 0; fleet_hold_next(c->nodes[i].fleet, &cursor, &hold);) {
             if (hold.state == FLEET_HOLD_IN_SERVICE || hold.state == FLEET_HOLD_TOMB)
                 continue;

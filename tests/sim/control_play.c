@@ -6,6 +6,7 @@
 
 #include "base/assert.h"
 #include "control.h"
+#include "control_log.h"
 #include "placement/placement.h"
 
 enum {
@@ -100,7 +101,8 @@ static void faults(struct play *p)
 static void repairs(struct play *p)
 {
     for (uint32_t i = 0; i < p->world->options.nodes; i++) {
-        if (p->world->nodes[i].running || !ppn_due(p->back[i], p->world->now))
+        if (p->world->nodes[i].running || p->world->nodes[i].outside ||
+            !ppn_due(p->back[i], p->world->now))
             continue;
         p->world->nodes[i].host = true;
         world_start(p->world, i);
@@ -110,13 +112,15 @@ static void repairs(struct play *p)
 }
 
 /* The same id at a second node is a client that tried elsewhere. Only in whole networks, of an id
- * that everybody was heard of since: fleet.c tells what a client that reaches both sides of a cut
- * must expect. */
+ * that everybody was heard of since, at a node that knows the first one as a member: fleet.c tells
+ * what a client that reaches both sides of a cut must expect, and news of a joiner that is still
+ * under way is such a cut. */
 static void ask_twice(struct play *p, struct control_request *request)
 {
     struct world *w = p->world;
     uint32_t node = any_node(p);
     bool whole = p->heal.ns == PPN_NEVER.ns && w->options.nodes <= TWICE_NODES_MAX && p->flaws == 0;
+    whole = whole && control_log_is_member(p->control, node, request->origins[0]);
     if (!whole && node != request->origins[0])
         return;
     if (ppn_due(w->nodes[node].paused_until, w->now))
@@ -127,6 +131,7 @@ static void people(struct play *p, uint32_t second)
 {
     struct control *c = p->control;
     uint32_t node = any_node(p);
+    control_log_people(c);
     if (second % (PHASE_ONE_S / REQUESTS) == 0 &&
         ppn_due(p->world->nodes[node].paused_until, p->world->now))
         control_ask(c, node, (uint64_t)between(p, 256, 3000) * PLACEMENT_MIB);
@@ -162,7 +167,7 @@ static void phase_two(struct play *p, struct scenario_result *result)
         repairs(p);
         world_run_for(w, ppn_seconds(1));
         control_check(p->control);
-        if (w->running == w->options.nodes && control_settled(p->control, why, sizeof(why))) {
+        if (control_settled(p->control, why, sizeof(why))) {
             result->heal_ms = (double)(w->now.ns - from.ns) / 1e6;
             return;
         }
@@ -202,6 +207,8 @@ void control_play(const struct scenario_options *options, struct scenario_result
     result->steps = p.world->steps;
     result->packets = p.world->packets;
     result->launches = p.control->launches;
+    result->joins = p.control->joins;
+    result->revokes = p.control->revokes;
     result->invariants_broken = p.control->broken;
     snprintf(result->first_broken, sizeof(result->first_broken), "%s", p.control->first_broken);
     if (p.world->clones + p.world->forged > 0 && result->invariants_broken++ == 0)

@@ -328,7 +328,7 @@ static const struct scenario {
     {"restart", "all are switched off and on again", play_restart, true},
     {"stall", "one in twenty is stopped now and then", play_stall, false},
     {"rapid-oneway", "1 % hear nothing for 20 s of every 40 (Rapid)", play_rapid_one_way, false},
-    {"control", "people ask for machines while everything breaks", NULL, true},
+    {"control", "admission, fleet and placement too, while everything breaks", NULL, true},
     {"rapid-loss", "1 % lose 80 % of what they send (Rapid)", play_rapid_loss, false},
 };
 
@@ -446,10 +446,12 @@ void scenario_print(const struct scenario_options *options, const struct scenari
             "\"first_verdict_p50_ms\":%.0f,\"dead_everywhere_p50_ms\":%.0f,"
             "\"dead_everywhere_p99_ms\":%.0f,\"membership_bytes_per_node_s\":%.1f,"
             "\"total_bytes_per_node_s\":%.1f,\"join_ms\":%.0f,\"heal_ms\":%.0f,\"update_ms\":%.0f,"
-            "\"faulty_out\":%.4f,\"launches\":%llu,\"steps\":%llu,\"packets\":%llu}\n",
+            "\"faulty_out\":%.4f,\"launches\":%llu,\"joins\":%llu,\"revokes\":%llu,\"steps\":%llu,"
+            "\"packets\":%llu}\n",
             r->first_suspect_p50_ms, r->first_suspect_p99_ms, r->first_verdict_p50_ms,
             r->dead_everywhere_p50_ms, r->dead_everywhere_p99_ms, r->membership_bytes_per_node_s,
             r->total_bytes_per_node_s, r->join_ms, r->heal_ms, r->update_ms, r->faulty_out,
-            (unsigned long long)r->launches, (unsigned long long)r->steps,
+            (unsigned long long)r->launches, (unsigned long long)r->joins,
+            (unsigned long long)r->revokes, (unsigned long long)r->steps,
             (unsigned long long)r->packets);
 }

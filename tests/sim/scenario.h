@@ -33,7 +33,8 @@ struct scenario_result {
     double faulty_out; /* share of faulty nodes out of placement in the last third; -1 */
     uint64_t touched;  /* healthy nodes that somebody took out of placement meanwhile */
     uint64_t steps, packets;
-    uint64_t launches; /* machines, in the scenario "control" */
+    uint64_t launches; /* machines, in the scenario "control"; its joins and revokes */
+    uint64_t joins, revokes;
 };
 
 bool scenario_known(const char *name);

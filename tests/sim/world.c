@@ -340,12 +340,14 @@ void world_start(struct world *w, uint32_t index)
     PPN_ASSERT(node->core != NULL);
     struct ppn_node_id *all = malloc(w->options.nodes * sizeof(*all));
     PPN_ASSERT(all != NULL);
-    for (uint32_t i = 0; i < w->options.nodes; i++)
+    uint32_t count = w->options.nodes;
+    for (uint32_t i = 0; i < count; i++)
         all[i] = w->nodes[i].id;
-    world_event(
-        w, index,
-        &(struct gossip_event){
-            .kind = GOSSIP_EVENT_MEMBERS, .nodes = all, .count = w->options.nodes, .added = true});
+    if (w->members_of != NULL)
+        count = w->members_of(w, index, all);
+    world_event(w, index,
+                &(struct gossip_event){
+                    .kind = GOSSIP_EVENT_MEMBERS, .nodes = all, .count = count, .added = true});
     free(all);
     for (uint32_t i = 0; i < node->row_count; i++)
         world_event(
@@ -391,6 +393,8 @@ void world_start_all(struct world *w, struct ppn_duration spread)
 {
     for (uint32_t i = 0; i < w->options.nodes; i++) {
         struct ppn_instant at = w->now;
+        if (w->nodes[i].outside)
+            continue;
         if (spread.ns > 0)
             at = ppn_after(at, ppn_ns((int64_t)ppn_random_below(&w->random, (uint64_t)spread.ns)));
         world_heap_push(w, (struct world_event){.at = at, .kind = EVENT_START, .node = i});
@@ -536,7 +540,7 @@ bool world_converged(const struct world *w)
     bool first = true;
     /* Digests first: they are quick to differ. */
     for (uint32_t i = 0; i < w->options.nodes; i++) {
-        if (!w->nodes[i].running)
+        if (!w->nodes[i].running || w->nodes[i].outside)
             continue;
         uint64_t mine = gossip_view_digest(w->nodes[i].core);
         if (!first && mine != digest)
@@ -545,7 +549,7 @@ bool world_converged(const struct world *w)
         first = false;
     }
     for (uint32_t i = 0; i < w->options.nodes; i++) {
-        if (!w->nodes[i].running)
+        if (!w->nodes[i].running || w->nodes[i].outside)
             continue;
         struct gossip_member member;
         for (uint32_t cursor = 0; gossip_next(w->nodes[i].core, &cursor, &member);) {

@@ -35,6 +35,7 @@ struct world_node {
     struct ppn_node_id id;
     char name[WORLD_NAME_MAX];
     bool running; /* the agent */
+    bool outside; /* no member: nobody starts it, nobody waits for it */
     bool host;    /* the machine: without it nothing answers, with it a dead agent refuses */
     bool healthy; /* nothing was done to it lately: whoever calls it dead is wrong */
     bool blamed;  /* a fault is or was on it: may be taken out of placement */
@@ -76,6 +77,8 @@ struct world {
     bool refused_answers;                  /* hosts of dead agents answer with ICMP */
     void (*on_member)(struct world *, uint32_t observer, uint32_t subject,
                       const struct gossip_action *);
+    /* Whom the core is told at its start, into room for all nodes; NULL: all nodes. */
+    uint32_t (*members_of)(struct world *, uint32_t node, struct ppn_node_id *members);
     void (*on_start)(struct world *, uint32_t node); /* after the core's START */
     void (*on_stop)(struct world *, uint32_t node);  /* before the core goes */
     void (*on_call)(struct world *, uint32_t node, void *payload);
