@@ -1,43 +1,6 @@
 // SPDX-License-Identifier: ISC
-/* The gossip core: membership and failure detection.
- *
- * In one paragraph. Members are given by the admission log; this core finds out which of them live,
- * and carries what each says of itself to all the others. Every member is observed by K others that
- * are fixed by hashing (rings.c). An observer pings its subjects in turn; a ping that stays
- * unanswered is repeated at the pace of the measured round trip, then the subject's other observers
- * are asked to look too (probe.c). Observers sign what they saw; each node counts such opinions for
- * itself and draws the conclusion (verdict.c). A member that hears itself accused signs a higher
- * incarnation, and all accusations of the lower one are void (record.c). News rides on every packet
- * and on a few of its own (spread.c); what news missed, digests find (sync.c).
- *
- * Where this departs from SWIM (Das, Gupta, Motivala, DSN 2002), and why.
- *
- * - Fixed observers in place of random probing. SWIM's random target gives a mean first probe
- * of 1.6 periods but a tail that grows with N; K fixed observers bound it by K periods at any N,
- * and keep the few WireGuard sessions between observers and subjects warm, where random probing at
- * large N meets a cold handshake each time. One probe in eight stays random: it crosses partitions
- * of the ring and notices members whose observers are all gone.
- * - Retries inside a probe. With 10 % loss a single ping and three relays suspect 77 healthy
- * members of 10,000 every second; five tries at the measured round trip suspect none in ten
- * seconds.
- * - Several observers instead of one. In SWIM anybody's suspicion runs a timer that only the
- * suspect can stop, so one slow node can kill many. Here one observer is never enough while others
- * can be asked; three eighths of them make SUSPECT, three quarters DEAD (Rapid's L and H).
- * - Verdicts are signed, and "dead" is a conclusion, never a message. A member can lie about what
- * it saw, but not about what others saw, and not about who speaks.
- * - Only the subject signs its life, its profile and its load. SWIM's incarnation is volatile and
- * any member may announce a leave; here a number is (epoch, sequence) with the epoch on disk, so
- * that nothing signed before a restart can outrank what is signed after it.
- * - DEAD and UNREACHABLE are different. Who holds no majority of what was there a minute ago says
- *   UNREACHABLE. A kernel that answers "nobody listens here" makes DEAD at once, with that cause.
- * - Lifeguard (Dadgar, Phillips, Currey 2018) is kept where it is about oneself: late ticks void
- *   one's own evidence, local health stretches one's own timeouts, relays send nacks, and the
- *   accused hears of it in the very ping that tests it.
- * - Lost members are retried for ever, by whoever stands next to them on the rings, so every
- *   partition heals, and a pool that was switched off overnight finds itself again without a seed.
- *
- * Time is what the caller says. Only TICK runs timers, so that packets waiting in a socket are
- * heard before their absence is judged. */
+/* The core's entrance: members coming and going, start, leave, one event at a time. The protocol
+ * and its reasons are the essay that opens gossip.h. */
 #include "gossip/gossip.h"
 
 #include <stdlib.h>

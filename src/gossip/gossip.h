@@ -4,7 +4,7 @@
 /* Who is in the pool, who seems dead, and what each node last said of itself: the gossip core. It
  * opens no socket, reads no clock and knows nothing of addresses: packets come from and go to node
  * ids, members come from the admission log, and the two bodies that a node publishes (profile,
- * load) are opaque bytes. gossip.c opens with the protocol.
+ * load) are opaque bytes. The essay below is the protocol; docs/protocol-gossip.md has its bytes.
  *
  * Order of life: gossip_init; RESTORE events (what was persisted, if anything); MEMBERS; the first
  * SELF_BODY of each plane; START. START answers with PERSIST_EPOCH; once that is on disk the shell
@@ -12,6 +12,53 @@
  *
  * The shell drains its socket into PACKET events before it gives the TICK that is due, so that an
  * answer which waits in the socket never counts as missing. Only TICK runs timers. */
+
+/* In one paragraph. Members are given by the admission log; this core finds out which of them live,
+ * and carries what each says of itself to all the others. Every member is observed by K others that
+ * are fixed by hashing (rings.c). An observer pings its subjects in turn; a ping that stays
+ * unanswered is repeated at the pace of the measured round trip, then the subject's other observers
+ * are asked to look too (probe.c). Observers sign what they saw; each node counts such opinions for
+ * itself and draws the conclusion (verdict.c). A member that hears itself accused by two signs a
+ * higher incarnation, and all accusations of the lower one are void (record.c). News rides on every
+ * packet and on a few of its own (spread.c); what news missed, digests find (sync.c).
+ *
+ * Where this departs from SWIM (Das, Gupta, Motivala, DSN 2002), and why.
+ *
+ * - Fixed observers in place of random probing. SWIM's random target gives a mean first probe
+ *   of 1.6 periods but a tail that grows with N; K fixed observers bound it by K periods at any N,
+ *   and keep the few WireGuard sessions between observers and subjects warm, where random probing at
+ *   large N meets a cold handshake each time. One probe in eight stays random: it crosses partitions
+ *   of the ring and notices members whose observers are all gone.
+ * - Retries inside a probe. With 10 % loss a single ping and three relays suspect 77 healthy
+ *   members of 10,000 every second; five tries at the measured round trip suspect none in ten
+ *   seconds.
+ * - Several observers instead of one. In SWIM anybody's suspicion runs a timer that only the
+ *   suspect can stop, so one slow node can kill many. Here one observer is never enough while others
+ *   can be asked; three eighths of them make SUSPECT, three quarters DEAD (Rapid's L and H).
+ * - Verdicts are signed, and "dead" is a conclusion, never a message. A member can lie about what
+ *   it saw, but not about what others saw, and not about who speaks.
+ * - Only the subject signs its life, its profile and its load. SWIM's incarnation is volatile and
+ *   any member may announce a leave; here a number is (epoch, sequence) with the epoch on disk, so
+ *   that nothing signed before a restart can outrank what is signed after it.
+ * - DEAD and UNREACHABLE are different. Who holds no majority of what was there a minute ago says
+ *   UNREACHABLE. A kernel that answers "nobody listens here" makes DEAD at once, with that cause.
+ * - Lifeguard (Dadgar, Phillips, Currey 2018) is kept where it is about oneself: late ticks void
+ *   one's own evidence, local health stretches one's own timeouts, relays send nacks, and the
+ *   accused hears of it in the very ping that tests it.
+ * - Two kinds of news with a rate each. Lives, verdicts and profiles go first; loads, which
+ *   everybody must get from everybody, have a quarter of the cap and are sent as rarely as N of them
+ *   need to fit. While much news waits (all join at once, half is gone) each item is copied three
+ *   times only: what that misses, digests bring for a third of the bytes, and pushes always leave
+ *   them some of the cap.
+ * - A member that is bad, not gone, is said to be so once. An observer that knows it as lossy does
+ *   not alternate between "gone" and "there" with each ping, and a deaf member that accuses all whom
+ *   it no longer hears is not answered by each of them: without that, ten bad members of a thousand
+ *   cost everybody three times the traffic.
+ * - Lost members are retried for ever, by whoever stands next to them on the rings, so every
+ *   partition heals, and a pool that was switched off overnight finds itself again without a seed.
+ *
+ * Time is what the caller says. Only TICK runs timers, so that packets waiting in a socket are
+ * heard before their absence is judged. */
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: ISC
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +28,7 @@ static const char usage[] =
     "  --minutes M       of virtual time, after the network has settled\n"
     "  --story           prints every change of state that any node sees\n"
     "  --pinned FILE     runs what FILE lists, a line each: SCENARIO NODES LOSS SEED (# comments)\n"
+    "SIGTERM or SIGINT ends idle and loss early, with what was measured and \"stopped\":true.\n"
     "Exit code: 0 fine, 1 an invariant broke, 2 usage. Scenarios:\n";
 
 static bool number(const char *text, uint64_t most, uint64_t *value)
@@ -56,6 +58,14 @@ static bool fixed_point(const char *text, uint32_t *per_million)
         return false;
     *per_million = (uint32_t)(percent * 10000 + 0.5);
     return true;
+}
+
+static volatile sig_atomic_t stop_asked;
+
+static void on_signal(int signal)
+{
+    (void)signal;
+    stop_asked = 1;
 }
 
 struct command {
@@ -192,6 +202,9 @@ int main(int argc, char **argv)
     if (command.many)
         return run_many(&command);
     struct scenario_result result;
+    command.options.stop = &stop_asked;
+    signal(SIGTERM, on_signal);
+    signal(SIGINT, on_signal);
     scenario_run(&command.options, &result);
     if (result.invariants_broken > 0)
         fprintf(stderr, "broken: %s\n", result.first_broken);

@@ -89,7 +89,8 @@ static void loads_for(struct run *run, struct ppn_duration time)
     struct world *w = run->world;
     struct ppn_instant end = ppn_after(w->now, time);
     int64_t step = 30000000000 / (int64_t)w->options.nodes;
-    while (ppn_before(w->now, end)) {
+    while (ppn_before(w->now, end) && !run->result->stopped) {
+        run->result->stopped = run->options->stop != NULL && *run->options->stop != 0;
         struct ppn_instant next = ppn_after(
             w->now, ppn_ns(step / 2 + (int64_t)ppn_random_below(&w->random, (uint64_t)step)));
         world_run(w, ppn_before(next, end) ? next : end);
@@ -401,6 +402,9 @@ void scenario_run(const struct scenario_options *options, struct scenario_result
     PPN_ASSERT(scenario != NULL);
     *result =
         (struct scenario_result){.join_ms = -1, .heal_ms = -1, .update_ms = -1, .faulty_out = -1};
+    result->first_suspect_p50_ms = result->first_suspect_p99_ms = -1;
+    result->first_verdict_p50_ms = -1;
+    result->dead_everywhere_p50_ms = result->dead_everywhere_p99_ms = -1;
     if (scenario->play == NULL) {
         control_play(options, result);
         return;
@@ -435,12 +439,13 @@ void scenario_print(const struct scenario_options *options, const struct scenari
 {
     fprintf(to,
             "{\"schema\":1,\"seed\":%llu,\"nodes\":%u,\"scenario\":\"%s\",\"loss_percent\":%g,"
-            "\"virtual_s\":%.3f,\"trace_hash\":\"%016llx\",\"invariants_broken\":%u,"
+            "\"virtual_s\":%.3f,\"stopped\":%s,\"trace_hash\":\"%016llx\",\"invariants_broken\":%u,"
             "\"false_dead\":%llu,\"false_suspect\":%llu,\"healthy_touched\":%llu,",
             (unsigned long long)options->seed, r->nodes, options->scenario,
-            options->loss_per_million / 10000.0, r->virtual_s, (unsigned long long)r->trace_hash,
-            r->invariants_broken, (unsigned long long)r->false_dead,
-            (unsigned long long)r->false_suspect, (unsigned long long)r->touched);
+            options->loss_per_million / 10000.0, r->virtual_s, r->stopped ? "true" : "false",
+            (unsigned long long)r->trace_hash, r->invariants_broken,
+            (unsigned long long)r->false_dead, (unsigned long long)r->false_suspect,
+            (unsigned long long)r->touched);
     fprintf(to,
             "\"first_suspect_p50_ms\":%.0f,\"first_suspect_p99_ms\":%.0f,"
             "\"first_verdict_p50_ms\":%.0f,\"dead_everywhere_p50_ms\":%.0f,"

@@ -3,6 +3,8 @@
 
 /* What happens to a network during a run, what must hold throughout, and what is measured. */
 
+#include <signal.h>
+
 #include "world.h"
 
 enum { SCENARIO_BROKEN_MAX = 160 };
@@ -14,11 +16,14 @@ struct scenario_options {
     uint32_t minutes; /* 0: as long as the scenario needs */
     const char *scenario;
     FILE *story;
+    /* Set from outside (a signal), a long run ends with what it has measured so far; or NULL. */
+    const volatile sig_atomic_t *stop;
 };
 
 struct scenario_result {
     uint32_t nodes;
     double virtual_s;
+    bool stopped; /* from outside, before its end */
     uint64_t trace_hash;
     uint32_t invariants_broken;
     char first_broken[SCENARIO_BROKEN_MAX];
