@@ -31,8 +31,8 @@ relay_spaces_remove() {
     done
 }
 
-# Nanoseconds on a CPU of all threads of a process.
-relay_cpu() { cat "/proc/$1"/task/*/schedstat | awk '{sum += $1} END {printf "%d\n", sum}'; }
+# Nanoseconds on a CPU of a process, its ended threads included (in steps of a clock tick).
+relay_cpu() { sed 's/.*) //' "/proc/$1/stat" | awk -v t="$(getconf CLK_TCK)" '{printf "%.0f\n", ($12 + $13) * 1e9 / t}'; }
 
 # relay_measure LABEL PID A-ARGUMENTS -- B-ARGUMENTS: appends "LABEL packets-per-CPU-second arrived lost%"
 relay_measure() {
@@ -55,8 +55,10 @@ relay_measure() {
 
 relay_run() { # SEGMENTS LABEL: relay and forwarder, one after the other
     local pid
+    rm -f "$work/host"
     exec {input}> >(in_relay_space r "$bin/relay_peer" host "$bin/ppn-relay" 51821 51822 16 0 4 >"$work/host" 2>&1)
-    for _ in $(seq 50); do grep -q ready "$work/host" && break; sleep 0.1; done
+    for _ in $(seq 100); do grep -qs ready "$work/host" && break; sleep 0.1; done
+    grep -q ready "$work/host" || { echo "bench: the relay does not start: $(cat "$work/host")" >&2; exit 1; }
     pid=$(awk '/ready/ {print $2}' "$work/host")
     relay_measure "relay$2" "$pid" client 10.98.1.1 51821 1 2 --segments "$1" -- client 10.98.2.1 51821 2 1
     exec {input}>&-
