@@ -24,6 +24,7 @@
 #include "os/os_stream.h"
 #include "wire/channel.h"
 #include "wire/join.h"
+#include "wire/stored.h"
 
 enum { JOIN_SOURCE = 1, ANSWER_TIMEOUT_S = 20, CONNECT_TIMEOUT_S = 8 };
 
@@ -230,6 +231,7 @@ static void on_settled(void *context, const struct ppn_failure *failure)
         admission_standing(log, &client->node->identity.id) == ADMISSION_MEMBER) {
         show(client, "joined", "member");
         os_timer_stop(&client->timer);
+        node_open_mesh(node);
         return;
     }
     retry(client);
@@ -253,6 +255,9 @@ static void take_status(struct node_join_client *client, const struct wire_join_
         show(client, "join-waiting", text);
         return;
     }
+    /* Whoever sits at a seed's address does not decide about a member; the log does. */
+    if (node->phase == NODE_MEMBER)
+        return;
     node->phase = NODE_DENIED;
     (void)snprintf(text, sizeof(text), "refused: %.*s", (int)status->reason.size,
                    (const char *)status->reason.data);
@@ -427,6 +432,21 @@ static void add_seed(struct node_join_client *client, const char *host, uint16_t
     seed->port = port != 0 ? port : PPN_PORT_PUBLIC;
 }
 
+/* A member that was never a joiner knows where others were reached. */
+static bool add_path(void *context, struct ppn_slice key, struct ppn_slice value,
+                     enum ppn_error error)
+{
+    struct node_join_client *client = context;
+    struct wire_reached reached;
+    char host[OS_ENDPOINT_TEXT];
+    (void)key;
+    if (error != PPN_OK || wire_reached_decode(value, &reached) != PPN_OK || reached.count == 0)
+        return true;
+    os_address_text(reached.endpoints[0].address, host);
+    add_seed(client, host, reached.endpoints[0].port);
+    return client->seed_count < PPN_SEEDS_MAX;
+}
+
 static enum ppn_error take_token(struct node_join_client *client, struct ppn_failure *failure)
 {
     struct admission_token token;
@@ -462,6 +482,8 @@ enum ppn_error node_join_client_open(struct node *node, struct node_join_client 
         os_address_text(node->settings.seeds[i].address, host);
         add_seed(client, host, node->settings.seeds[i].port);
     }
+    if (error == PPN_OK && client->seed_count == 0 && node->phase == NODE_MEMBER)
+        error = store_scan(node->store, STORE_VIEW_PATHS, ppn_slice(NULL, 0), add_path, client);
     if (error == PPN_OK && client->seed_count == 0)
         error = ppn_fail(failure, PPN_ERROR_NOT_FOUND,
                          "this node belongs to no network yet: start it once with --found NETWORK "

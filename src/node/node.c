@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "admission/admission.h"
 #include "base/assert.h"
 #include "base/log.h"
 #include "node/events.h"
@@ -30,7 +31,8 @@
 enum {
     WORKER_THREADS = 2,
     REJOIN_FIRST_S = 4,
-    REJOIN_AFTER_S = 20 /* a member that sees nobody asks a seed what it missed */
+    FRESH_LOG_MS = 2000, /* a start waits so long for the log of others */
+    REJOIN_AFTER_S = 20  /* a member that sees nobody asks a seed what it missed */
 };
 
 void node_fatal(struct node *node, const char *event, const char *text)
@@ -236,24 +238,50 @@ static void remember_network(struct node *node)
     node_settings_save(node);
 }
 
+void node_open_mesh(struct node *node)
+{
+    struct ppn_failure failure = {0};
+    if (node->mesh != NULL || node->phase != NODE_MEMBER)
+        return;
+    if (node->leave_timer.loop != NULL)
+        os_timer_stop(&node->leave_timer);
+    if (node_mesh_open(node, &node->mesh, &failure) != PPN_OK) {
+        node_fatal(node, "start", failure.text);
+        return;
+    }
+    os_timer_init(&node->leave_timer, node->loop, look_around, node);
+    os_timer_after(&node->leave_timer, ppn_seconds(REJOIN_FIRST_S));
+}
+
+static void waited_for_log(void *context)
+{
+    node_open_mesh(context);
+}
+
 void node_become_member(struct node *node)
 {
     struct ppn_failure failure = {0};
     char fingerprint[PPN_FINGERPRINT_TEXT];
+    bool joined = node->phase == NODE_JOINING;
     node->phase = NODE_MEMBER;
     remember_network(node);
     ppn_fingerprint(&node->identity.id, fingerprint);
     ppn_log(PPN_LOG_INFO, "member", "network=%s name=%s fingerprint=%s", node->network_name,
             node->name, fingerprint);
     enum ppn_error error = node_join_server_open(node, &node->join_server, &failure);
-    if (error == PPN_OK)
-        error = node_mesh_open(node, &node->mesh, &failure);
     if (error != PPN_OK) {
         node_fatal(node, "start", failure.text);
         return;
     }
-    os_timer_init(&node->leave_timer, node->loop, look_around, node);
-    os_timer_after(&node->leave_timer, ppn_seconds(REJOIN_FIRST_S));
+    /* Somebody may have been revoked while this node was off. Before it talks to any peer it asks a
+     * seed for the log, outside the mesh; a joiner has just done that. */
+    if (joined || admission_member_count(node_log_core(node->log)) < 2 ||
+        node_join_client_open(node, &node->join_client, &failure) != PPN_OK) {
+        node_open_mesh(node);
+        return;
+    }
+    os_timer_init(&node->leave_timer, node->loop, waited_for_log, node);
+    os_timer_after(&node->leave_timer, ppn_ms(FRESH_LOG_MS));
 }
 
 /* What members said of their endpoints before this start. */

@@ -110,9 +110,11 @@ struct node {
 /* Starts everything that can start; the rest follows by events. */
 enum ppn_error node_start(struct node *node, struct ppn_failure *failure) PPN_CHECK;
 void node_stop(struct node *node);
-/* The log's fold says that this node is a member: bring up mesh, gossip and all that follows.
- * Called once, by log.c. */
+/* The log's fold says that this node is a member: bring up mesh, gossip and all that follows; at a
+ * start once somebody was asked for a newer log, or FRESH_LOG_MS later. Called once, by log.c. */
 void node_become_member(struct node *node);
+/* The log is as new as it will get before the mesh: bring the mesh up unless it is. */
+void node_open_mesh(struct node *node);
 /* The fold says that it is no member any more. */
 void node_become_revoked(struct node *node);
 /* Ends the daemon with this exit code once the present callbacks returned. */
