@@ -26,15 +26,15 @@
  *
  * - Fixed observers in place of random probing. SWIM's random target gives a mean first probe
  *   of 1.6 periods but a tail that grows with N; K fixed observers bound it by K periods at any N,
- *   and keep the few WireGuard sessions between observers and subjects warm, where random probing at
- *   large N meets a cold handshake each time. One probe in eight stays random: it crosses partitions
- *   of the ring and notices members whose observers are all gone.
+ *   and keep the few WireGuard sessions between observers and subjects warm, where random probing
+ * at large N meets a cold handshake each time. One probe in eight stays random: it crosses
+ * partitions of the ring and notices members whose observers are all gone.
  * - Retries inside a probe. With 10 % loss a single ping and three relays suspect 77 healthy
  *   members of 10,000 every second; five tries at the measured round trip suspect none in ten
  *   seconds.
  * - Several observers instead of one. In SWIM anybody's suspicion runs a timer that only the
- *   suspect can stop, so one slow node can kill many. Here one observer is never enough while others
- *   can be asked; three eighths of them make SUSPECT, three quarters DEAD (Rapid's L and H).
+ *   suspect can stop, so one slow node can kill many. Here one observer is never enough while
+ * others can be asked; three eighths of them make SUSPECT, three quarters DEAD (Rapid's L and H).
  * - Verdicts are signed, and "dead" is a conclusion, never a message. A member can lie about what
  *   it saw, but not about what others saw, and not about who speaks.
  * - Only the subject signs its life, its profile and its load. SWIM's incarnation is volatile and
@@ -46,14 +46,14 @@
  *   one's own evidence, local health stretches one's own timeouts, relays send nacks, and the
  *   accused hears of it in the very ping that tests it.
  * - Two kinds of news with a rate each. Lives, verdicts and profiles go first; loads, which
- *   everybody must get from everybody, have a quarter of the cap and are sent as rarely as N of them
- *   need to fit. While much news waits (all join at once, half is gone) each item is copied three
- *   times only: what that misses, digests bring for a third of the bytes, and pushes always leave
- *   them some of the cap.
+ *   everybody must get from everybody, have a quarter of the cap and are sent as rarely as N of
+ * them need to fit. While much news waits (all join at once, half is gone) each item is copied
+ * three times only: what that misses, digests bring for a third of the bytes, and pushes always
+ * leave them some of the cap.
  * - A member that is bad, not gone, is said to be so once. An observer that knows it as lossy does
- *   not alternate between "gone" and "there" with each ping, and a deaf member that accuses all whom
- *   it no longer hears is not answered by each of them: without that, ten bad members of a thousand
- *   cost everybody three times the traffic.
+ *   not alternate between "gone" and "there" with each ping, and a deaf member that accuses all
+ * whom it no longer hears is not answered by each of them: without that, ten bad members of a
+ * thousand cost everybody three times the traffic.
  * - Lost members are retried for ever, by whoever stands next to them on the rings, so every
  *   partition heals, and a pool that was switched off overnight finds itself again without a seed.
  *
@@ -92,7 +92,7 @@ struct gossip_config {
     struct ppn_node_id self;
     struct ppn_hash network;
     struct gossip_crypto crypto;
-    struct ppn_duration probe_period; /* default: 1 s up to 8 members, then 500 ms */
+    struct ppn_duration probe_period; /* default: 1 s up to 8 members, then 525 ms */
     uint32_t bandwidth_bytes_s;       /* cap of what this node sends; default 16 KiB */
     uint32_t observers;       /* K ring neighbours; default 8, at most GOSSIP_OBSERVERS_MAX */
     struct gossip_pool *pool; /* shared by cores of one process; NULL: a pool of its own */

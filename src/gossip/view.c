@@ -153,8 +153,8 @@ static void loss_noted(struct gossip *g, struct ppn_instant now)
         g->crowd_at = now;
 }
 
-/* Whether a loss at `at` was one of a crowd. DEAD may be said minutes after UNREACHABLE: halves of one
- * size say it when the other has been away for GOSSIP_MAJORITY_MS. */
+/* Whether a loss at `at` was one of a crowd. DEAD may be said minutes after UNREACHABLE: halves of
+ * one size say it when the other has been away for GOSSIP_MAJORITY_MS. */
 bool gossip_lost_in_crowd(const struct gossip *g, struct ppn_instant at)
 {
     int64_t after_ns = ppn_between(g->crowd_at, at).ns;
