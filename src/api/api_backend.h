@@ -33,6 +33,7 @@ struct api_backend {
     void (*vm_logs)(void *context, struct api_request *request, const struct api_logs *logs);
     /* api_upgrade() or an error. */
     void (*vm_console)(void *context, struct api_request *request, const struct api_vm_ref *vm);
+    void (*vm_channel)(void *context, struct api_request *request, const struct api_vm_ref *vm);
 
     void (*joins)(void *context, struct api_request *request);
     /* These need the admin key of this node; they are never taken from another member. */

@@ -45,6 +45,7 @@ TYPED(vm_start)
 TYPED(vm_remove)
 TYPED(vm_logs)
 TYPED(vm_console)
+TYPED(vm_channel)
 TYPED(join_admit)
 TYPED(join_deny)
 TYPED(node_revoke)
@@ -89,6 +90,8 @@ static const struct api_route routes[] = {
      CALLS(vm_logs)},
     {API_GET, "vms/*/console", MEMBERS, API_SHAPE_CONSOLE, API_STREAM_QUEUE_MAX, "", false,
      ARGS(api_vm_ref, api_parse_vm), CALLS(vm_console)},
+    {API_GET, "vms/*/channel", MEMBERS, API_SHAPE_CONSOLE, API_STREAM_QUEUE_MAX, "", false,
+     ARGS(api_vm_ref, api_parse_vm), CALLS(vm_channel)},
     {API_GET, "joins", MEMBERS, PLAIN, "", false, NOTHING, CALLS(joins)},
     {API_POST, "joins/*/admit", LOCAL, PLAIN, "", true, ARGS(api_admit, api_parse_admit),
      CALLS(join_admit)},

@@ -11,6 +11,7 @@
 
 #include "admin/admin_key.h"
 #include "base/name.h"
+#include "cli/cli_authority.h"
 #include "cli/cli_print.h"
 
 struct collecting {
@@ -43,7 +44,7 @@ static struct ppn_wall wall_now(void)
     return (struct ppn_wall){cli_now_ms()};
 }
 
-static int fail(struct cli *cli, enum ppn_error error, const struct ppn_failure *failure)
+int cli_admin_failed(struct cli *cli, enum ppn_error error, const struct ppn_failure *failure)
 {
     struct api_client_failure shown = {.failure = *failure};
     shown.failure.code = error;
@@ -105,7 +106,7 @@ static int fetch_log(struct cli *cli, const struct ppn_hash *network, struct adm
     error =
         admin_log_read(ppn_slice(collected.bytes, collected.size), network, wall_now(), log, &why);
     free(collected.bytes);
-    return error == PPN_OK ? CLI_OK : fail(cli, error, &why);
+    return error == PPN_OK ? CLI_OK : cli_admin_failed(cli, error, &why);
 }
 
 /* From the terminal itself, never from standard input: a script that pipes a passphrase has it in a
@@ -133,7 +134,8 @@ bool cli_ask_hidden(const char *prompt, char text[static ADMISSION_PASSPHRASE_MA
     return true;
 }
 
-static bool ask(void *context, const char *path, char text[static ADMISSION_PASSPHRASE_MAX + 1])
+bool cli_ask_passphrase(void *context, const char *path,
+                        char text[static ADMISSION_PASSPHRASE_MAX + 1])
 {
     char prompt[CLI_PATH_MAX + 32];
     (void)context;
@@ -145,9 +147,11 @@ static int open_key(struct cli *cli, struct cli_admin *admin, const char *path)
 {
     struct ppn_failure why = {0};
     struct admission_keypair *pair = &admin->pairs[admin->count];
-    enum ppn_error error = admin_key_read(path, ask, NULL, pair, &why);
+    if (strncmp(path, "vm:", 3) == 0)
+        return cli_authority_use(cli, admin, path + 3);
+    enum ppn_error error = admin_key_read(path, cli_ask_passphrase, NULL, pair, &why);
     if (error != PPN_OK)
-        return fail(cli, error, &why);
+        return cli_admin_failed(cli, error, &why);
     const struct admission_admin *known = admission_admin_by_key(admin->log, &pair->key);
     if (known == NULL || !known->live) {
         char print[PPN_FINGERPRINT_TEXT];
@@ -199,10 +203,11 @@ int cli_admin_open(struct cli *cli, const struct cli_keys *keys, struct cli_admi
 void cli_admin_close(struct cli_admin *admin)
 {
     admission_free(admin->log);
+    cli_authority_close(admin->authority);
     sodium_memzero(admin, sizeof(*admin));
 }
 
-static int submit(struct cli *cli, struct ppn_slice envelope)
+int cli_admin_submit(struct cli *cli, struct ppn_slice envelope)
 {
     uint8_t bytes[4 + ADMISSION_ENVELOPE_MAX];
     struct ppn_writer writer = ppn_writer(bytes, sizeof(bytes));
@@ -232,8 +237,11 @@ int cli_admin_sign(struct cli *cli, struct cli_admin *admin, struct admission_en
     struct admission_made made;
     struct ppn_failure why = {0};
     struct admission_authors authors = {admin->signers, admin->count};
+    if (admin->authority != NULL)
+        return cli_authority_sign(cli, admin, entry);
     enum ppn_error error = admission_make(admin->log, authors, wall_now(), entry, &made, &why);
     if (error == PPN_OK)
         error = admin_log_add(admin->log, wall_now(), admission_made_slice(&made), &why);
-    return error == PPN_OK ? submit(cli, admission_made_slice(&made)) : fail(cli, error, &why);
+    return error == PPN_OK ? cli_admin_submit(cli, admission_made_slice(&made))
+                           : cli_admin_failed(cli, error, &why);
 }

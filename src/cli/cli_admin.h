@@ -14,14 +14,19 @@
 
 enum { CLI_KEYS_MAX = ADMISSION_SIGNATURES_MAX, CLI_PATH_MAX = 4096 };
 
-/* --key FILE, repeatable: the first signs as the author, the others as its cosigners. */
+/* --key FILE, repeatable: the first signs as the author, the others as its cosigners.
+ * --key vm:NAME:FILE: the authority in the VM of this name signs what the key in FILE asks for. */
 struct cli_keys {
     uint32_t count;
     const char *paths[CLI_KEYS_MAX];
 };
 
+struct cli_authority;
+
+/* authority: the key is in a VM, and pairs[0] is its operator's. */
 struct cli_admin {
     struct admission *log;
+    struct cli_authority *authority;
     uint32_t count;
     struct admission_keypair pairs[CLI_KEYS_MAX];
     struct admission_signer signers[CLI_KEYS_MAX];
@@ -36,6 +41,12 @@ int cli_admin_open_log(struct cli *cli, struct cli_admin *admin);
 /* That, and opens the keys: those named, or else the one that the node itself was founded with. */
 int cli_admin_open(struct cli *cli, const struct cli_keys *keys, struct cli_admin *admin);
 void cli_admin_close(struct cli_admin *admin);
+
+/* Hands an envelope to the node. An exit code. */
+int cli_admin_submit(struct cli *cli, struct ppn_slice envelope);
+
+/* The error of this failure, told. */
+int cli_admin_failed(struct cli *cli, enum ppn_error error, const struct ppn_failure *failure);
 
 /* Fills, signs, tries and submits the entry whose kind and content are set. An exit code. */
 int cli_admin_sign(struct cli *cli, struct cli_admin *admin, struct admission_entry *entry);
@@ -57,6 +68,10 @@ bool cli_log_node(const struct admission *log, const char *who, struct ppn_node_
 /* A line from the controlling terminal, unseen. False: there is none, or it ended. Wipe the text.
  */
 bool cli_ask_hidden(const char *prompt, char text[static ADMISSION_PASSPHRASE_MAX + 1]);
+
+/* An admin_ask_fn at the terminal. */
+bool cli_ask_passphrase(void *context, const char *path,
+                        char text[static ADMISSION_PASSPHRASE_MAX + 1]);
 
 /* 64 hexadecimal digits. */
 bool cli_parse_key(const char *text, struct admission_key *key);

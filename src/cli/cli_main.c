@@ -90,6 +90,11 @@ const struct cli_command cli_commands[] = {
      "  --root N         to change the policy and root keys\n"
      "  --grace N        seals that a removed admin's entries may miss\n" KEY_OPTION,
      cmd_policy},
+    {"authority", "show VM | move --to-vm VM --operator FILE",
+     "Moves the right to decide into a VM, or shows one that has it",
+     "  --to-vm VM       which runs the authority image (tools/image-authority)\n"
+     "  --operator FILE  the key that it will obey; from then on: --key vm:VM:FILE\n",
+     cmd_authority},
     {"key", "new FILE [--no-passphrase] | show FILE",
      "Makes an admin key, or shows its public half",
      "  --no-passphrase  whoever has the file has the key\n", cmd_key},

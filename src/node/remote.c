@@ -241,8 +241,9 @@ void node_remote_forward(struct node_remote *remote, struct api_request *request
         frame.api_request.query.size = strlen(mark + 1);
     frame.api_request.body = body;
     frame.api_request.content_length = body.size;
-    /* Only a console goes on sending after its request. */
-    frame.api_request.streaming = strstr(target, "/console") != NULL;
+    /* Only a console and a channel go on sending after their request. */
+    frame.api_request.streaming =
+        strstr(target, "/console") != NULL || strstr(target, "/channel") != NULL;
     relay->body_over = !frame.api_request.streaming;
     frame.api_request.hops = api_request_asker(request).local ? 0 : 1;
     relay->request = request;

@@ -258,6 +258,7 @@ static void fill_backend(struct api_backend *backend, struct node *node)
         .vm_remove = node_serve_vm_remove,
         .vm_logs = node_serve_vm_logs,
         .vm_console = node_serve_vm_console,
+        .vm_channel = node_serve_vm_channel,
         .joins = node_serve_joins,
         .join_admit = node_serve_join_admit,
         .join_deny = node_serve_join_deny,

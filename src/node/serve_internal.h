@@ -14,6 +14,7 @@ void node_serve_vm_start(void *context, struct api_request *request, const struc
 void node_serve_vm_remove(void *context, struct api_request *request, const struct api_vm_ref *vm);
 void node_serve_vm_logs(void *context, struct api_request *request, const struct api_logs *logs);
 void node_serve_vm_console(void *context, struct api_request *request, const struct api_vm_ref *vm);
+void node_serve_vm_channel(void *context, struct api_request *request, const struct api_vm_ref *vm);
 
 void node_serve_joins(void *context, struct api_request *request);
 void node_serve_join_admit(void *context, struct api_request *request,

@@ -275,9 +275,13 @@ static void on_console_gone(void *context, struct api_request *request)
     end_console(console);
 }
 
-void node_serve_vm_console(void *context, struct api_request *request, const struct api_vm_ref *ref)
+typedef enum ppn_error attach_fn(struct vm_host *host, const struct ppn_request_id *id,
+                                 const struct vm_viewer_handler *handler, void *context,
+                                 struct vm_viewer **viewer, struct ppn_failure *failure);
+
+static void attach(struct node *node, struct api_request *request, const struct api_vm_ref *ref,
+                   attach_fn *to)
 {
-    struct node *node = context;
     struct ppn_failure failure = {0};
     struct node_vm vm;
     if (!find_here(node, request, ref, &vm))
@@ -289,8 +293,8 @@ void node_serve_vm_console(void *context, struct api_request *request, const str
     }
     console->request = request;
     os_timer_init(&console->retry, node->loop, offer_again, console);
-    if (vm_host_console_attach(node_machines_host(node->machines), &vm.info.id, &viewer_handler,
-                               console, &console->viewer, &failure) != PPN_OK) {
+    if (to(node_machines_host(node->machines), &vm.info.id, &viewer_handler, console,
+           &console->viewer, &failure) != PPN_OK) {
         free(console);
         api_reply_failure(request, &failure);
         return;
@@ -299,4 +303,14 @@ void node_serve_vm_console(void *context, struct api_request *request, const str
         .context = console, .body = on_keys, .body_end = on_keys_end, .gone = on_console_gone};
     api_request_watch(request, &watch);
     api_upgrade(request);
+}
+
+void node_serve_vm_console(void *context, struct api_request *request, const struct api_vm_ref *ref)
+{
+    attach(context, request, ref, vm_host_console_attach);
+}
+
+void node_serve_vm_channel(void *context, struct api_request *request, const struct api_vm_ref *ref)
+{
+    attach(context, request, ref, vm_host_channel_attach);
 }

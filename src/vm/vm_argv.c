@@ -123,6 +123,9 @@ static void add_ports(struct vm_argv *argv, const struct vm_qemu *qemu)
     addf(argv, "ringbuf,id=" VM_READY_CHARDEV ",size=%d", VM_READY_BUFFER);
     option(argv, "-device",
            "virtserialport,id=ready,chardev=" VM_READY_CHARDEV ",name=" VM_READY_PORT);
+    add(argv, "-chardev");
+    addf(argv, "socket,id=channel,fd=%d,server=on,wait=off", VM_FD_CHANNEL);
+    option(argv, "-device", "virtserialport,id=channel,chardev=channel,name=" VM_CHANNEL_PORT);
     if (!qemu->network)
         return;
     add(argv, "-netdev");

@@ -16,12 +16,22 @@
 #include "image/image_format.h"
 
 /* Numbers of the descriptors in the child. */
-enum { VM_FD_LOCK = 3, VM_FD_QMP = 4, VM_FD_CONSOLE = 5, VM_FD_BASE = 6, VM_FD_TAP = 7 };
+enum {
+    VM_FD_LOCK = 3,
+    VM_FD_QMP = 4,
+    VM_FD_CONSOLE = 5,
+    VM_FD_BASE = 6,
+    VM_FD_TAP = 7,
+    VM_FD_CHANNEL = 8
+};
 
 /* The guest writes its readiness line into this port; QEMU keeps it until QMP reads it. */
 #define VM_READY_PORT    "org.ppn.ready.0"
 #define VM_READY_CHARDEV "ready"
 enum { VM_READY_BUFFER = 4096 };
+
+/* Lines between a program in the guest and members; see vm_host_channel_attach. */
+#define VM_CHANNEL_PORT "org.ppn.channel.0"
 
 struct vm_qemu {
     const char *program; /* "qemu-system-x86_64" */

@@ -79,6 +79,11 @@ void vm_console_close(struct vm_console *console)
     free(console);
 }
 
+bool vm_console_used(const struct vm_console *console)
+{
+    return console->count > 0;
+}
+
 enum ppn_error vm_console_attach(struct vm_console *console,
                                  const struct vm_viewer_handler *handler, void *context,
                                  struct vm_viewer **out, struct ppn_failure *failure)

@@ -18,6 +18,9 @@ enum ppn_error vm_console_open(struct os_loop *loop, const char *path, struct vm
 /* Ends every viewer with on_end. NULL is allowed. */
 void vm_console_close(struct vm_console *console);
 
+/* Whether somebody is attached. */
+bool vm_console_used(const struct vm_console *console);
+
 enum ppn_error vm_console_attach(struct vm_console *console,
                                  const struct vm_viewer_handler *handler, void *context,
                                  struct vm_viewer **viewer, struct ppn_failure *failure) PPN_CHECK;

@@ -322,22 +322,53 @@ uint64_t vm_host_log_tail(struct vm_host *host, const struct ppn_request_id *id,
     return end > tail ? end - tail : 0;
 }
 
+static enum ppn_error reach(struct vm_host *host, const struct ppn_request_id *id,
+                            struct vm_machine **machine, struct ppn_failure *failure)
+{
+    *machine = vm_machine_find(host, id);
+    if (!*machine)
+        return ppn_fail(failure, PPN_ERROR_NOT_FOUND, "no such VM on this node");
+    if (!lives(*machine) || (*machine)->directory_fd < 0)
+        return ppn_fail(failure, PPN_ERROR_CONFLICT, "%s does not run; start it first",
+                        (*machine)->vm.record.name);
+    return PPN_OK;
+}
+
+static enum ppn_error open_socket(struct vm_machine *machine, const char *name,
+                                  struct vm_console **console, struct ppn_failure *failure)
+{
+    char path[VM_SOCKET_PATH];
+    if (*console)
+        return PPN_OK;
+    vm_socket_path(machine->directory_fd, name, path);
+    return vm_console_open(machine->host->loop, path, console, failure);
+}
+
 enum ppn_error vm_host_console_attach(struct vm_host *host, const struct ppn_request_id *id,
                                       const struct vm_viewer_handler *handler, void *context,
                                       struct vm_viewer **viewer, struct ppn_failure *failure)
 {
-    struct vm_machine *machine = vm_machine_find(host, id);
-    if (!machine)
-        return ppn_fail(failure, PPN_ERROR_NOT_FOUND, "no such VM on this node");
-    if (!lives(machine) || machine->directory_fd < 0)
-        return ppn_fail(failure, PPN_ERROR_CONFLICT, "%s does not run; start it first",
-                        machine->vm.record.name);
-    if (!machine->console) {
-        char path[VM_SOCKET_PATH];
-        vm_socket_path(machine->directory_fd, "console.sock", path);
-        enum ppn_error error = vm_console_open(host->loop, path, &machine->console, failure);
-        if (error)
-            return error;
-    }
+    struct vm_machine *machine;
+    enum ppn_error error = reach(host, id, &machine, failure);
+    if (!error)
+        error = open_socket(machine, "console.sock", &machine->console, failure);
+    if (error)
+        return error;
     return vm_console_attach(machine->console, handler, context, viewer, failure);
+}
+
+enum ppn_error vm_host_channel_attach(struct vm_host *host, const struct ppn_request_id *id,
+                                      const struct vm_viewer_handler *handler, void *context,
+                                      struct vm_viewer **viewer, struct ppn_failure *failure)
+{
+    struct vm_machine *machine;
+    enum ppn_error error = reach(host, id, &machine, failure);
+    if (!error)
+        error = open_socket(machine, "channel.sock", &machine->channel, failure);
+    if (error)
+        return error;
+    if (vm_console_used(machine->channel))
+        return ppn_fail(failure, PPN_ERROR_BUSY, "somebody else talks to %s at the moment",
+                        machine->vm.record.name);
+    return vm_console_attach(machine->channel, handler, context, viewer, failure);
 }

@@ -141,6 +141,13 @@ enum ppn_error vm_host_console_attach(struct vm_host *host, const struct ppn_req
                                       const struct vm_viewer_handler *handler, void *context,
                                       struct vm_viewer **viewer,
                                       struct ppn_failure *failure) PPN_CHECK;
+/* The guest's channel port, for one at a time (BUSY): what a program in the guest says to members
+ * and they to it, without a network. Bytes as they come; an older QEMU process has none
+ * (NOT_FOUND). */
+enum ppn_error vm_host_channel_attach(struct vm_host *host, const struct ppn_request_id *id,
+                                      const struct vm_viewer_handler *handler, void *context,
+                                      struct vm_viewer **viewer,
+                                      struct ppn_failure *failure) PPN_CHECK;
 /* Keystrokes. FULL: the guest does not read; try later. */
 enum ppn_error vm_viewer_write(struct vm_viewer *viewer, struct ppn_slice bytes) PPN_CHECK;
 void vm_viewer_detach(struct vm_viewer *viewer);

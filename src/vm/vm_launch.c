@@ -18,7 +18,7 @@
 
 /* Everything that is open only until QEMU has its own copies. */
 struct handles {
-    int directory, lock, qmp, console, base, log, cgroup;
+    int directory, lock, qmp, console, channel, base, log, cgroup;
 };
 
 void vm_socket_path(int directory_fd, const char *name, char path[static VM_SOCKET_PATH])
@@ -29,7 +29,8 @@ void vm_socket_path(int directory_fd, const char *name, char path[static VM_SOCK
 
 static void close_all(struct handles *h)
 {
-    int *fds[] = {&h->directory, &h->lock, &h->qmp, &h->console, &h->base, &h->log, &h->cgroup};
+    int *fds[] = {&h->directory, &h->lock, &h->qmp, &h->console,
+                  &h->channel,   &h->base, &h->log, &h->cgroup};
     for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
         if (*fds[i] >= 0)
             close(*fds[i]);
@@ -118,6 +119,8 @@ static enum ppn_error open_all(const struct vm_launch *launch, struct handles *h
         error = listen_at(h->directory, "qmp.sock", &h->qmp, failure);
     if (!error)
         error = listen_at(h->directory, "console.sock", &h->console, failure);
+    if (!error)
+        error = listen_at(h->directory, "channel.sock", &h->channel, failure);
     return error;
 }
 
@@ -157,6 +160,7 @@ static enum ppn_error spawn(const struct vm_launch *launch, const struct handles
     pass(&config, h->lock, VM_FD_LOCK);
     pass(&config, h->qmp, VM_FD_QMP);
     pass(&config, h->console, VM_FD_CONSOLE);
+    pass(&config, h->channel, VM_FD_CHANNEL);
     pass(&config, h->base, VM_FD_BASE);
     if (launch->tap_fd >= 0)
         pass(&config, launch->tap_fd, VM_FD_TAP);
@@ -183,7 +187,7 @@ enum ppn_error vm_launch(const struct vm_launch *launch, struct os_child **child
     struct vm_argv argv;
     if (vm_argv_build(&argv, &qemu))
         return ppn_fail(failure, PPN_ERROR_INVALID, "the VM's name or CPU model is not valid");
-    struct handles h = {-1, -1, -1, -1, -1, -1, -1};
+    struct handles h = {-1, -1, -1, -1, -1, -1, -1, -1};
     enum ppn_error error = open_all(launch, &h, failure);
     if (!error) {
         h.cgroup = vm_cgroup_make(argv.uuid);

@@ -26,6 +26,8 @@ static void forget_process(struct vm_machine *machine)
     machine->qmp = NULL;
     vm_console_close(machine->console);
     machine->console = NULL;
+    vm_console_close(machine->channel);
+    machine->channel = NULL;
     if (machine->directory_fd >= 0)
         close(machine->directory_fd);
     machine->directory_fd = -1;

@@ -49,6 +49,7 @@ struct vm_machine {
     struct vm_removal *removal; /* the worker removes the directory */
     struct vm_qmp *qmp;
     struct vm_console *console;
+    struct vm_console *channel; /* one viewer at a time */
     uint64_t log_base;
     struct vm_making *making; /* whose end this record's first persistence is */
 };
