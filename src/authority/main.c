@@ -9,7 +9,7 @@
 
 #include "authority/authority.h"
 
-enum { PAUSE_MS = 100, WRITE_MS = 5000, PATH_SIZE = 512 };
+enum { PAUSE_MS = 100, LISTEN_TRIES = 20, WRITE_MS = 5000, PATH_SIZE = 512 };
 
 struct agent {
     struct authority authority;
@@ -84,14 +84,21 @@ static bool load(struct agent *agent)
     return true;
 }
 
-/* Nobody may be listening: the answer is then dropped, and asked for again. */
+/* The news that somebody listens comes apart from his bytes, and may come later. When nobody does
+ * the answer is dropped, and asked for again. */
 static void send_answer(const struct agent *agent, const char *text)
 {
     size_t size = strlen(text);
+    int tries = 0;
     while (size > 0) {
         struct pollfd port = {agent->port, POLLOUT, 0};
-        if (poll(&port, 1, WRITE_MS) <= 0 || (port.revents & POLLHUP) != 0)
+        if (poll(&port, 1, WRITE_MS) <= 0 || tries > LISTEN_TRIES)
             return;
+        if ((port.revents & POLLHUP) != 0) {
+            tries++;
+            (void)poll(NULL, 0, PAUSE_MS);
+            continue;
+        }
         ssize_t sent = write(agent->port, text, size);
         if (sent < 0 && errno != EAGAIN && errno != EINTR)
             return;

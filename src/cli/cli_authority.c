@@ -11,7 +11,7 @@
 #include "base/name.h"
 #include "cli/cli_print.h"
 
-enum { PATIENCE_MS = 20000, WORDS = 8 };
+enum { PATIENCE_MS = 5000, TRIES = 4, WORDS = 8 };
 
 struct cli_authority {
     int fd;
@@ -79,19 +79,23 @@ static bool next_line(struct cli_authority *authority)
     }
 }
 
-/* Asks, and cuts the answer to this very request into words; an exit code. */
+/* Asks, again when no answer comes (each request may be repeated), and cuts the answer to this very
+ * request into words; an exit code. */
 static int ask(struct cli *cli, struct cli_authority *authority, const char *request,
                char *words[WORDS])
 {
     char text[AUTHORITY_LINE_MAX + 64], *rest = authority->line;
     (void)snprintf(authority->tag, sizeof(authority->tag), "%08x", randombytes_random());
     (void)snprintf(text, sizeof(text), "\n%s %s\n", authority->tag, request);
-    if (!send_all(authority->fd, text))
-        return tell(cli, authority, "cannot be reached");
-    do {
-        if (!next_line(authority))
-            return tell(cli, authority, "does not answer; is it the authority image, and up?");
-    } while (strncmp(authority->line, authority->tag, strlen(authority->tag)) != 0);
+    bool heard = false;
+    for (int i = 0; i < TRIES && !heard; i++) {
+        if (!send_all(authority->fd, text))
+            return tell(cli, authority, "cannot be reached");
+        while (!heard && next_line(authority))
+            heard = strncmp(authority->line, authority->tag, strlen(authority->tag)) == 0;
+    }
+    if (!heard)
+        return tell(cli, authority, "does not answer; is it the authority image, and up?");
     (void)strtok_r(rest, " ", &rest);
     words[0] = strtok_r(rest, " ", &rest);
     if (words[0] != NULL && strcmp(words[0], "refused") == 0) {
