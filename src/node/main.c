@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: ISC
+#include <malloc.h>
 #include <signal.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -8,6 +9,8 @@
 #include "node/gossip.h"
 #include "node/node.h"
 #include "os/os_process.h"
+
+enum { BIG_BLOCK = 128 * 1024 };
 
 enum { EXIT_USAGE = 2, FILES_WANTED = 4096 };
 
@@ -56,6 +59,10 @@ int main(int argc, char **argv)
         return 0;
     }
     ppn_log_level_set(node.options.log_level);
+    /* LMDB asks for megabytes of which it touches little. glibc raises its threshold for such
+     * blocks once one was freed; from then on they come from the heap and are cleared, that is,
+     * used. */
+    (void)mallopt(M_MMAP_THRESHOLD, BIG_BLOCK);
     if (sodium_init() < 0) {
         (void)fputs("ppn-node: libsodium cannot start\n", stderr);
         return 1;
