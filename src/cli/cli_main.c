@@ -95,6 +95,12 @@ const struct cli_command cli_commands[] = {
      "  --to-vm VM       which runs the authority image (tools/image-authority)\n"
      "  --operator FILE  the key that it will obey; from then on: --key vm:VM:FILE\n",
      cmd_authority},
+    {"recover", "--recovery FILE... --root KEY... [--next KEY]...",
+     "Names new root keys when the old are lost or stolen",
+     "  --recovery FILE  a key that the network was founded with (ppn-node --recovery-key)\n"
+     "  --root KEY       the public half of a new root key\n"
+     "  --next KEY       of the recovery keys from now on (default: the same)\n",
+     cmd_recover},
     {"key", "new FILE [--no-passphrase] | show FILE",
      "Makes an admin key, or shows its public half",
      "  --no-passphrase  whoever has the file has the key\n", cmd_key},

@@ -518,6 +518,10 @@ static enum ppn_error offer_now(struct node_log *log, const struct admission_mad
     return PPN_OK;
 }
 
+_Static_assert((int)NODE_RECOVERY_KEYS_MAX == (int)ADMISSION_RECOVERY_MAX &&
+                   (int)NODE_RECOVERY_KEY_SIZE == (int)ADMISSION_KEY_SIZE,
+               "what options take, the genesis holds");
+
 enum ppn_error node_log_found(struct node_log *log, const char *network,
                               struct ppn_failure *failure)
 {
@@ -535,6 +539,13 @@ enum ppn_error node_log_found(struct node_log *log, const char *network,
     (void)ppn_text_copy(genesis.network, sizeof(genesis.network), network);
     os_random_bytes(genesis.nonce, sizeof(genesis.nonce));
     genesis.roots[0] = pair.key;
+    genesis.recovery_count = log->node->options.recovery_count;
+    genesis.recovery_needed = genesis.recovery_count > 0;
+    for (uint32_t i = 0; i < genesis.recovery_count; i++) {
+        struct admission_key key;
+        memcpy(key.bytes, log->node->options.recovery[i], sizeof(key.bytes));
+        genesis.recovery[i] = admission_recovery_hash(admission_crypto_sodium(), &key);
+    }
     memcpy(admit.wg_key, identity->wg_public, sizeof(admit.wg_key));
     (void)ppn_text_copy(admit.name, sizeof(admit.name), log->node->name);
     store_batch_init(&batch);

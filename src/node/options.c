@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <net/if.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,7 @@ static const char usage_text[] =
     "\n"
     "The first start needs one of:\n"
     "  --found NETWORK         found a new network on this machine\n"
+    "  --recovery-key KEY      with it: a key that may name new admin keys one day (repeatable)\n"
     "  --seed HOST[:PORT]      join through a machine that is a member (repeatable)\n"
     "  --token TOKEN           join with an invite (it names the seeds); @FILE reads it from a "
     "file\n"
@@ -184,6 +186,23 @@ static enum ppn_error parse_choice(const char *key, const char *value, const cha
                     key, value);
 }
 
+static enum ppn_error add_recovery(const char *value, struct node_options *options,
+                                   struct ppn_failure *failure)
+{
+    size_t size = 0;
+    if (options->recovery_count == NODE_RECOVERY_KEYS_MAX)
+        return ppn_fail(failure, PPN_ERROR_INVALID, "recovery-key: at most %d of them",
+                        NODE_RECOVERY_KEYS_MAX);
+    if (strlen(value) != 2 * NODE_RECOVERY_KEY_SIZE ||
+        sodium_hex2bin(options->recovery[options->recovery_count], NODE_RECOVERY_KEY_SIZE, value,
+                       strlen(value), NULL, &size, NULL) != 0 ||
+        size != NODE_RECOVERY_KEY_SIZE)
+        return ppn_fail(failure, PPN_ERROR_INVALID,
+                        "recovery-key: give the 64 digits that \"ppn key new FILE\" prints");
+    options->recovery_count++;
+    return PPN_OK;
+}
+
 static enum ppn_error parse_token(const char *value, struct node_options *options,
                                   struct ppn_failure *failure)
 {
@@ -244,6 +263,8 @@ enum ppn_error node_options_set(struct node_options *o, const char *key, const c
     enum ppn_error error;
     if (strcmp(key, "found") == 0)
         return set_name(key, value, o->found, failure);
+    if (strcmp(key, "recovery-key") == 0)
+        return add_recovery(value, o, failure);
     if (strcmp(key, "name") == 0)
         return set_name(key, value, o->name, failure);
     if (strcmp(key, "seed") == 0)
@@ -325,6 +346,7 @@ enum { OPTION_KEYED = 1000, OPTION_CONFIG, OPTION_CHECK, OPTION_HELP, OPTION_VER
 
 static const struct option long_options[] = {
     {"found", required_argument, NULL, OPTION_KEYED},
+    {"recovery-key", required_argument, NULL, OPTION_KEYED},
     {"seed", required_argument, NULL, OPTION_KEYED},
     {"token", required_argument, NULL, OPTION_KEYED},
     {"name", required_argument, NULL, OPTION_KEYED},

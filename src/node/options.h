@@ -16,6 +16,8 @@
 enum { NODE_PATH_MAX = 255, NODE_HOST_MAX = 255, NODE_TOKEN_MAX = 2047, NODE_INTERFACE_MAX = 15 };
 enum { NODE_RELAY_PORTS_MAX = 1024, NODE_RELAY_PORTS_DEFAULT = 256 }; /* mailboxes */
 
+enum { NODE_RECOVERY_KEYS_MAX = 8, NODE_RECOVERY_KEY_SIZE = 32 };
+
 enum node_mesh_mode { NODE_MESH_AUTO, NODE_MESH_KERNEL, NODE_MESH_USERSPACE, NODE_MESH_PLAIN };
 
 /* HOST[:PORT] or [ADDR]:PORT; port 0 means the default. */
@@ -27,6 +29,8 @@ struct node_host {
 struct node_options {
     char found[PPN_NAME_MAX + 1]; /* name of the network to found, or "" */
     uint32_t seed_count;
+    uint32_t recovery_count; /* with found: public keys that may name new roots one day */
+    uint8_t recovery[NODE_RECOVERY_KEYS_MAX][NODE_RECOVERY_KEY_SIZE];
     struct node_host seeds[PPN_SEEDS_MAX];
     char token[NODE_TOKEN_MAX + 1];
     char name[PPN_NAME_MAX + 1]; /* "": the host name, made valid */
