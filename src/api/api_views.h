@@ -35,7 +35,7 @@ struct api_node_view {
     uint64_t relayed_bytes, relayed_over_rate_packets; /* of its packets; shown if relays */
     int64_t seen_ms_ago;                               /* -1: never, or itself */
     int64_t round_trip_us;                             /* -1: unknown */
-    const char *path; /* "direct", "relayed", "plain", ...; NULL: itself or unknown */
+    const char *path; /* "lan", "public", "punched", "relayed", "direct" (not probed), "plain" */
 };
 
 struct api_vm_view {
@@ -162,7 +162,7 @@ struct api_placement_row {
 struct api_path_view {
     struct ppn_node_id id;
     const char *node;
-    const char *path;         /* "direct", "relayed", "plain", "none" */
+    const char *path;         /* as of a node; "none", "self" */
     const char *endpoint;     /* where packets go now, as text; or NULL */
     int64_t handshake_ms_ago; /* -1: never */
     int64_t round_trip_us;    /* -1: unknown */

@@ -11,6 +11,7 @@
 #include "node/log.h"
 #include "node/node.h"
 #include "node/notify.h"
+#include "node/paths.h"
 #include "os/os_net.h"
 #include "os/os_random.h"
 
@@ -23,6 +24,8 @@ struct node_mesh {
     uint64_t version; /* counts the changes of the fold that the core was told */
     struct os_timer timer;
     struct os_net_watch *watch;
+    struct node_paths *paths;                 /* NULL: plain, or no raw sockets */
+    struct wg_prefix prefixes[WG_PREFIX_MAX]; /* of the machine itself, as last seen */
     struct wg_update update;
 };
 
@@ -47,6 +50,29 @@ static void on_timer(void *context)
     step(context, &event);
 }
 
+/* Without raw sockets WireGuard is given endpoints in turn, as ever; only relays are out of reach.
+ */
+static void open_paths(struct node_mesh *mesh)
+{
+    struct ppn_failure failure = {0};
+    if (mesh->backend == WG_BACKEND_PLAIN)
+        return;
+    if (node_paths_open(mesh->node, mesh->node->options.listen.port, &mesh->paths, &failure) !=
+        PPN_OK)
+        ppn_log(PPN_LOG_WARN, "paths", "text=\"%s\"", failure.text);
+}
+
+static void tell_paths(struct node_mesh *mesh, const struct wg_event *event)
+{
+    const struct admission *log = node_log_core(mesh->node->log);
+    for (size_t i = 0; mesh->paths != NULL && i < event->observed.count; i++) {
+        const struct wg_observed *seen = &event->observed.peers[i];
+        const struct admission_member *member = admission_member_by_wg_key(log, seen->key.bytes);
+        if (member != NULL)
+            node_paths_observed(mesh->paths, &member->id, seen);
+    }
+}
+
 /* Until the device is up nothing may be run on it, so the core first hears of anything then. */
 static void on_ready(void *context, enum wg_backend backend, const struct ppn_failure *failure)
 {
@@ -57,6 +83,7 @@ static void on_ready(void *context, enum wg_backend backend, const struct ppn_fa
     }
     mesh->backend = backend;
     mesh->ready = true;
+    open_paths(mesh);
     node_mesh_local(mesh);
     node_mesh_members(mesh);
     node_notify_mesh(mesh->node, NULL);
@@ -67,6 +94,8 @@ static void on_event(void *context, const struct wg_event *event)
     struct node_mesh *mesh = context;
     if (event->kind == WG_EVENT_RESET)
         node_notify_mesh_reset(mesh->node);
+    if (event->kind == WG_EVENT_OBSERVED && event->observed.error == PPN_OK)
+        tell_paths(mesh, event);
     step(mesh, event);
 }
 
@@ -93,6 +122,7 @@ void node_mesh_members(struct node_mesh *mesh)
     event.members.members = members;
     step(mesh, &event);
     free(members);
+    node_paths_members(mesh->paths);
 }
 
 void node_mesh_candidates(struct node_mesh *mesh, const struct ppn_node_id *id,
@@ -103,6 +133,32 @@ void node_mesh_candidates(struct node_mesh *mesh, const struct ppn_node_id *id,
     event.candidates.count = profile->candidate_count;
     event.candidates.list = profile->candidates;
     step(mesh, &event);
+    node_paths_profile(mesh->paths, id, profile);
+}
+
+void node_mesh_path(struct node_mesh *mesh, const struct ppn_node_id *id,
+                    const struct ppn_endpoint *endpoint)
+{
+    struct wg_event event = {.kind = WG_EVENT_PATH};
+    event.path.node = *id;
+    event.path.endpoint = *endpoint;
+    step(mesh, &event);
+}
+
+const struct path_way *node_mesh_way(const struct node_mesh *mesh, const struct ppn_node_id *id)
+{
+    return mesh != NULL ? node_paths_current(mesh->paths, id) : NULL;
+}
+
+bool node_mesh_seen(const struct node_mesh *mesh, struct ppn_endpoint *endpoint)
+{
+    return mesh != NULL && node_paths_seen(mesh->paths, endpoint);
+}
+
+void node_mesh_void(struct node_mesh *mesh)
+{
+    if (mesh != NULL)
+        node_paths_void(mesh->paths);
 }
 
 void node_mesh_hint(struct node_mesh *mesh, const struct ppn_node_id *id,
@@ -117,7 +173,7 @@ void node_mesh_hint(struct node_mesh *mesh, const struct ppn_node_id *id,
 void node_mesh_local(struct node_mesh *mesh)
 {
     struct os_net_addresses addresses;
-    struct wg_prefix prefixes[WG_PREFIX_MAX];
+    struct wg_prefix prefixes[WG_PREFIX_MAX] = {0};
     struct ppn_failure failure = {0};
     struct wg_event event = {.kind = WG_EVENT_LOCAL};
     if (!mesh->ready || os_net_addresses(&addresses, &failure) != PPN_OK)
@@ -131,6 +187,9 @@ void node_mesh_local(struct node_mesh *mesh)
         memcpy(prefix->address, address->address, sizeof(prefix->address));
         prefix->length = address->prefix_bits;
     }
+    if (memcmp(prefixes, mesh->prefixes, sizeof(prefixes)) != 0)
+        node_paths_void(mesh->paths);
+    memcpy(mesh->prefixes, prefixes, sizeof(prefixes));
     event.local.prefixes = prefixes;
     event.local.behind_nat = mesh->node->options.advertise_count == 0;
     step(mesh, &event);
@@ -181,6 +240,7 @@ void node_mesh_close(struct node_mesh *mesh, bool remove)
     if (mesh == NULL)
         return;
     os_timer_stop(&mesh->timer);
+    node_paths_close(mesh->paths);
     if (mesh->watch != NULL)
         os_net_watch_close(mesh->watch);
     if (mesh->device != NULL)

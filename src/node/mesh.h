@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/facts.h"
 #include "wg/device.h"
+#include "wg/path.h"
 #include "wg/wg.h"
 
 struct node;
@@ -17,6 +18,16 @@ enum ppn_error node_mesh_open(struct node *node, struct node_mesh **mesh,
                               struct ppn_failure *failure) PPN_CHECK;
 /* remove: the interface goes too, because this node left or was revoked. */
 void node_mesh_close(struct node_mesh *mesh, bool remove);
+
+/* The way to a member that was proven beside WireGuard (paths.h); port 0: none any more. */
+void node_mesh_path(struct node_mesh *mesh, const struct ppn_node_id *id,
+                    const struct ppn_endpoint *endpoint);
+/* The proven way to a member; NULL: none, or nothing is probed there. mesh may be NULL. */
+const struct path_way *node_mesh_way(const struct node_mesh *mesh, const struct ppn_node_id *id);
+/* As node_paths_seen. NULL is allowed. */
+bool node_mesh_seen(const struct node_mesh *mesh, struct ppn_endpoint *endpoint);
+/* The machine slept: what was proven before counts no more. NULL is allowed. */
+void node_mesh_void(struct node_mesh *mesh);
 
 /* The fold changed: the peers follow. */
 void node_mesh_members(struct node_mesh *mesh);

@@ -85,6 +85,7 @@ void node_notify_resumed(struct node *node)
 {
     if (node->mesh != NULL)
         node_mesh_local(node->mesh);
+    node_mesh_void(node->mesh);
     node_self_touch(node);
 }
 

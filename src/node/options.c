@@ -206,6 +206,9 @@ static enum ppn_error add_recovery(const char *value, struct node_options *optio
 static enum ppn_error parse_token(const char *value, struct node_options *options,
                                   struct ppn_failure *failure)
 {
+    if (value[0] == '\0')
+        return ppn_fail(failure, PPN_ERROR_INVALID,
+                        "token: it is empty; give what \"ppn invite\" printed");
     if (value[0] != '@') {
         if (!ppn_text_copy(options->token, sizeof(options->token), value))
             return ppn_fail(failure, PPN_ERROR_INVALID, "token: too long to be a PPN invite");

@@ -12,6 +12,7 @@
 #include "node/gossip.h"
 #include "node/images.h"
 #include "node/machines.h"
+#include "node/mesh.h"
 #include "node/node.h"
 #include "node/relay.h"
 #include "node/requests.h"
@@ -92,6 +93,9 @@ static void collect_candidates(struct node_self *self)
             !ours)
             add_candidate(profile, address->address, options->listen.port, PPN_ENDPOINT_LAN);
     }
+    struct ppn_endpoint seen;
+    if (options->advertise_count == 0 && node_mesh_seen(self->node->mesh, &seen))
+        add_candidate(profile, seen.address, seen.port, PPN_ENDPOINT_OBSERVED);
 }
 
 static void merge_labels(struct node_self *self)

@@ -13,6 +13,7 @@
 #include "node/log.h"
 #include "node/machines.h"
 #include "node/mesh.h"
+#include "node/paths.h"
 #include "node/remote.h"
 #include "node/requests.h"
 #include "node/self.h"
@@ -157,6 +158,31 @@ static const char *path_reason(const struct node *node, const struct wg_peer_sta
     return "";
 }
 
+/* The way that was proven, in words, and what a person can do for a better one. */
+static void describe_way(const struct node *node, const struct path_way *way,
+                         struct api_path_view *view, char *advice, size_t capacity)
+{
+    static const char *const reasons[] = {
+        [PATH_LAN] = "both are in one local network",
+        [PATH_PUBLIC] = "one of the two has a public address",
+        [PATH_PUNCHED] = "packets pass the routers between, which keep the port open",
+        [PATH_RELAY] = "the routers between let no packet through that is not expected: a relay "
+                       "passes on what it cannot read",
+    };
+    view->path = node_paths_class_name(way->class);
+    view->reason = reasons[way->class];
+    view->round_trip_us = way->rtt.ns / 1000;
+    if (way->asked > 0)
+        view->loss_per_mille = (int32_t)(1000 - 1000 * way->answered / way->asked);
+    if (way->class != PATH_RELAY)
+        return;
+    (void)snprintf(advice, capacity,
+                   "for a straight way: open UDP %u towards one of the two, and start it with "
+                   "--advertise",
+                   node->options.listen.port);
+    view->advice = advice;
+}
+
 static void serve_path(void *context, struct api_request *request, const struct api_who *who)
 {
     struct node *node = context;
@@ -201,7 +227,10 @@ static void serve_path(void *context, struct api_request *request, const struct 
     }
     if (node_mesh_backend(node->mesh) == WG_BACKEND_PLAIN)
         view.path = "plain";
-    if (node_gossip_member(node, &member.id, &seen) == PPN_OK && seen.rtt_us > 0)
+    const struct path_way *way = node_mesh_way(node->mesh, &member.id);
+    if (way != NULL)
+        describe_way(node, way, &view, advice, sizeof(advice));
+    else if (node_gossip_member(node, &member.id, &seen) == PPN_OK && seen.rtt_us > 0)
         view.round_trip_us = seen.rtt_us;
     api_reply_path(request, &view);
 }

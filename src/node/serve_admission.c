@@ -294,7 +294,7 @@ void node_serve_invite(void *context, struct api_request *request, const struct 
 static void verify(const struct node *node, struct api_log_verdict *verdict)
 {
     const struct admission *log = node_log_core(node->log);
-    struct admission_config config = {.network = node->network};
+    struct admission_config config = {.network = node->network, .seed = node->boot};
     struct admission_update update = {0};
     struct admission *fresh = admission_new(&config);
     struct ppn_failure why = {0};

@@ -9,6 +9,7 @@
 #include "node/joins.h"
 #include "node/log.h"
 #include "node/mesh.h"
+#include "node/paths.h"
 #include "node/relay.h"
 #include "node/requests.h"
 #include "os/os_address.h"
@@ -57,6 +58,9 @@ static const char *path_name(const struct node *node, const struct ppn_node_id *
         return "plain";
     if (node_mesh_status(node->mesh, id, &status) != PPN_OK)
         return NULL;
+    const struct path_way *way = node_mesh_way(node->mesh, id);
+    if (way != NULL)
+        return node_paths_class_name(way->class);
     return status.has_handshake ? "direct" : NULL;
 }
 

@@ -327,6 +327,11 @@ static enum ppn_error take(struct wg *wg, struct ppn_instant now, const struct w
         endpoints->has_hint = true;
         endpoints->hint = event->hint.endpoint;
         return PPN_OK;
+    case WG_EVENT_PATH:
+        endpoints = endpoints_of(wg, &event->path.node);
+        endpoints->has_path = event->path.endpoint.port != 0;
+        endpoints->path = event->path.endpoint;
+        return PPN_OK;
     case WG_EVENT_LOCAL:
         return take_local(wg, event);
     case WG_EVENT_APPLIED:

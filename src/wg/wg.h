@@ -31,11 +31,12 @@
 enum {
     WG_KEY_SIZE = 32,
     WG_PEERS_MAX = PPN_MEMBERS_MAX,
-    WG_DEVICE_PEERS_MAX = 2 * WG_PEERS_MAX,    /* a dump may hold removed ones still */
-    WG_BATCH_MAX = 64,                         /* changes in one batch: one `wg set` command line */
-    WG_PREFIX_MAX = 32,                        /* local prefixes looked at */
-    WG_CANDIDATES_MAX = PPN_ENDPOINTS_MAX + 2, /* the hint and the last one that worked */
-    WG_KEEPALIVE_S = 25 /* below the 30 s that RFC 4787's laggards keep a mapping */
+    WG_DEVICE_PEERS_MAX = 2 * WG_PEERS_MAX, /* a dump may hold removed ones still */
+    WG_BATCH_MAX = 64,                      /* changes in one batch: one `wg set` command line */
+    WG_PREFIX_MAX = 32,                     /* local prefixes looked at */
+    WG_CANDIDATES_MAX =
+        PPN_ENDPOINTS_MAX + 3, /* the proven way, the hint, the last one that worked */
+    WG_KEEPALIVE_S = 25        /* below the 30 s that RFC 4787's laggards keep a mapping */
 };
 
 struct wg_key {
@@ -72,6 +73,7 @@ enum wg_event_kind {
     WG_EVENT_MEMBERS,    /* the complete member list of a log version */
     WG_EVENT_CANDIDATES, /* what a node says of its own endpoints, complete */
     WG_EVENT_HINT,       /* one endpoint learned elsewhere: the seed joined through, a stored one */
+    WG_EVENT_PATH,       /* the way that was proven to a node; port 0: none is any more */
     WG_EVENT_LOCAL,      /* this node's own prefixes, and whether a NAT is assumed before it */
     WG_EVENT_APPLIED,    /* the batch was carried out, or failed; the device may hold parts of it */
     WG_EVENT_OBSERVED,   /* the device's complete peer list */
@@ -95,7 +97,7 @@ struct wg_event {
         struct {
             struct ppn_node_id node;
             struct ppn_endpoint endpoint;
-        } hint;
+        } hint, path;
         struct {
             bool behind_nat; /* no public address of our own: keep the NAT's mapping alive */
             size_t count;    /* <= WG_PREFIX_MAX */
@@ -156,8 +158,8 @@ enum { WG_KEPT_MAX = 64 }; /* nodes whose endpoints came before the log named th
 
 /* What is known of a node's endpoints, in the order of arrival. */
 struct wg_endpoints {
-    bool has_hint;
-    struct ppn_endpoint hint;
+    bool has_hint, has_path;
+    struct ppn_endpoint hint, path;
     uint32_t count;
     struct ppn_candidate list[PPN_ENDPOINTS_MAX];
 };

@@ -26,9 +26,7 @@ static struct wg_change *next_change(struct wg_update *update, enum wg_change_ki
 static bool begins_anew(const struct wg *wg, const struct wg_entry *entry,
                         const struct wg_peer *peer)
 {
-    struct ppn_endpoint order[WG_CANDIDATES_MAX];
-    return !entry->seen.has_endpoint && !entry->seen.has_handshake &&
-           wg_endpoint_order(wg, peer, entry, order) > 0;
+    return !entry->seen.has_endpoint && !entry->seen.has_handshake && wg_endpoint_likely(wg, peer);
 }
 
 /* False when not all of them fitted. */

@@ -94,6 +94,8 @@ size_t wg_endpoint_order(const struct wg *wg, const struct wg_peer *peer,
 {
     const struct wg_endpoints *known = &peer->endpoints;
     size_t count = 0;
+    if (known->has_path && dialable(&known->path, peer->allowed))
+        count = append(order, count, &known->path);
     for (uint32_t wanted = 0; wanted <= 4; wanted++) {
         if (wanted == 1 && known->has_hint && dialable(&known->hint, peer->allowed))
             count = append(order, count, &known->hint);
@@ -106,6 +108,17 @@ size_t wg_endpoint_order(const struct wg *wg, const struct wg_peer *peer,
     if (entry != NULL && entry->has_good)
         count = append(order, count, &entry->good);
     return count;
+}
+
+bool wg_endpoint_likely(const struct wg *wg, const struct wg_peer *peer)
+{
+    const struct wg_endpoints *known = &peer->endpoints;
+    bool likely = (known->has_path && dialable(&known->path, peer->allowed)) ||
+                  (known->has_hint && dialable(&known->hint, peer->allowed));
+    for (uint32_t i = 0; i < known->count && !likely; i++)
+        likely =
+            dialable(&known->list[i].endpoint, peer->allowed) && rank(wg, &known->list[i]) <= 3;
+    return likely;
 }
 
 static struct ppn_duration handshake_age(const struct wg_entry *entry, struct ppn_instant now)
@@ -138,9 +151,18 @@ bool wg_endpoint_choose(const struct wg *wg, const struct wg_peer *peer,
     size_t count = wg_endpoint_order(wg, peer, entry, order);
     if (count == 0)
         return false;
+    /* Somebody else's LAN alone is no reason to spoil what the peer itself may have begun since the
+     * device was read. */
+    if (!entry->seen.has_endpoint && !wg_endpoint_likely(wg, peer) && entry->seen_at.ns != now.ns)
+        return false;
     if (!entry->seen.has_endpoint) {
         *endpoint = order[0];
         return true;
+    }
+    /* A way that was proven is no guess: it is taken at once, and nothing else is tried. */
+    if (peer->endpoints.has_path && dialable(&peer->endpoints.path, peer->allowed)) {
+        *endpoint = peer->endpoints.path;
+        return !wg_endpoint_equal(endpoint, &entry->seen.endpoint);
     }
     /* Only on what was read just now: since an older reading the peer may have answered. */
     if (entry->seen_at.ns != now.ns || wg_path_good(entry, now) || !wg_path_tried(entry))

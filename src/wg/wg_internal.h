@@ -51,6 +51,9 @@ size_t wg_endpoint_order(const struct wg *wg, const struct wg_peer *peer,
                          const struct wg_entry *entry,
                          struct ppn_endpoint order[static WG_CANDIDATES_MAX]);
 
+/* Some way is known that is not only an address in another LAN. */
+bool wg_endpoint_likely(const struct wg *wg, const struct wg_peer *peer);
+
 /* Whether the peer's endpoint should change now, and to what. */
 bool wg_endpoint_choose(const struct wg *wg, const struct wg_peer *peer,
                         const struct wg_entry *entry, struct ppn_instant now,

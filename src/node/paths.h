@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: ISC
+#pragma once
+
+/* The path core of each member <-> raw datagrams beside WireGuard. Runs where a router may be in
+ * the way: at a node without a public address, and towards one. What it finds it hands to the mesh,
+ * whose ordered batches alone touch the device. */
+
+#include "base/error.h"
+#include "base/facts.h"
+#include "base/id.h"
+#include "wg/path.h"
+#include "wg/wg.h"
+
+struct node;
+struct node_paths;
+
+/* More members than this are reached as WireGuard's endpoints say, without probing. */
+enum { NODE_PATHS_MAX = 256 };
+
+/* port: WireGuard's. PERMISSION: no raw sockets here; NO_MEMORY. */
+enum ppn_error node_paths_open(struct node *node, uint16_t port, struct node_paths **paths,
+                               struct ppn_failure *failure) PPN_CHECK;
+void node_paths_close(struct node_paths *paths);
+
+/* Each takes NULL for paths. */
+
+/* The fold changed. */
+void node_paths_members(struct node_paths *paths);
+/* What a member says of its endpoints and of its relay. */
+void node_paths_profile(struct node_paths *paths, const struct ppn_node_id *id,
+                        const struct ppn_profile *profile);
+/* What the device shows of a peer. Before the wg core hears of it, so that a way that WireGuard
+ * found by itself is not taken back. */
+void node_paths_observed(struct node_paths *paths, const struct ppn_node_id *id,
+                         const struct wg_observed *seen);
+/* Own addresses changed, or the machine slept: nothing that was proven counts. */
+void node_paths_void(struct node_paths *paths);
+
+/* "lan", "public", "punched", "relayed". */
+const char *node_paths_class_name(enum path_class class);
+
+/* Where others see this node's packets come from, when that is the same for all of them. */
+bool node_paths_seen(const struct node_paths *paths, struct ppn_endpoint *endpoint);
+
+/* The proven way in use; NULL: none. */
+const struct path_way *node_paths_current(const struct node_paths *paths,
+                                          const struct ppn_node_id *id);
