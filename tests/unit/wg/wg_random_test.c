@@ -152,6 +152,11 @@ static void step_endpoints(struct model *model)
         event.kind = WG_EVENT_HINT;
         event.hint.node = model->nodes[n];
         event.hint.endpoint = list[0].endpoint;
+    } else if (ppn_random_below(&model->random, 4) == 0) {
+        event.kind = WG_EVENT_PATH;
+        event.path.node = model->nodes[n];
+        event.path.endpoint = list[1].endpoint;
+        event.path.endpoint.port = ppn_random_below(&model->random, 3) == 0 ? 0 : 51822;
     }
     step(model, &event);
 }

@@ -396,6 +396,65 @@ Test(wg, rotates_through_candidates_only_while_handshakes_fail)
     cr_assert(status.state == WG_PEER_CONNECTED && status.rotations == 0);
 }
 
+static enum ppn_error proven(uint8_t n, struct ppn_endpoint endpoint)
+{
+    struct wg_event event = {.kind = WG_EVENT_PATH,
+                             .path = {.node = node(n), .endpoint = endpoint}};
+    return step(&event);
+}
+
+Test(wg, a_proven_way_is_taken_at_once_and_nothing_else_is_tried)
+{
+    two_candidates();
+    struct wg_observed peer = seen(2, ipv4(203, 0, 113, 2));
+    struct ppn_endpoint relay = ipv4(192, 0, 2, 7), none = {{0}, 0};
+    peer.has_handshake = true;
+    until_observe();
+    cr_assert(observed(&peer, 1) == PPN_OK);
+    cr_assert(proven(2, relay) == PPN_OK);
+    cr_assert(update.kind == WG_UPDATE_APPLY && update.count == 1);
+    cr_assert(update.changes[0].kind == WG_ENDPOINT &&
+              update.changes[0].endpoint.address[12] == 192);
+    cr_assert(applied(PPN_OK) == PPN_OK);
+    /* No handshake comes, whatever is sent: the path core knows better. */
+    peer.endpoint = relay;
+    peer.has_handshake = false;
+    for (int i = 0; i < 40; i++) {
+        until_observe();
+        peer.tx_bytes += 148;
+        cr_assert(observed(&peer, 1) == PPN_OK);
+        cr_assert(update.kind == WG_UPDATE_NONE);
+    }
+    /* Nothing is proven any more: endpoints are tried in turn again. */
+    cr_assert(proven(2, none) == PPN_OK);
+    for (int i = 0; i < 40 && update.kind != WG_UPDATE_APPLY; i++) {
+        until_observe();
+        peer.tx_bytes += 148;
+        cr_assert(observed(&peer, 1) == PPN_OK);
+    }
+    cr_assert(update.kind == WG_UPDATE_APPLY && update.changes[0].kind == WG_ENDPOINT);
+    cr_assert(update.changes[0].endpoint.address[12] != 192);
+}
+
+/* A laptop behind a router began a session; the device was read before that. Its own LAN's address
+ * is no reason to end it. */
+Test(wg, an_address_in_another_lan_alone_spoils_no_session)
+{
+    struct ppn_candidate lan = {ipv4(192, 168, 7, 2), PPN_ENDPOINT_LAN};
+    cr_assert(members(1, 2, 0) == PPN_OK);
+    cr_assert(observed(NULL, 0) == PPN_OK);
+    cr_assert(applied(PPN_OK) == PPN_OK);
+    now.ns += ppn_ms(200).ns;
+    cr_assert(candidates(2, &lan, 1) == PPN_OK);
+    cr_assert(update.kind == WG_UPDATE_NONE);
+    struct wg_observed peer = seen(2, ipv4(203, 0, 113, 9));
+    peer.has_handshake = true;
+    until_observe();
+    cr_assert(observed(&peer, 1) == PPN_OK);
+    cr_assert(update.kind == WG_UPDATE_NONE || update.changes[0].kind != WG_REMOVE);
+    cr_assert(update.kind == WG_UPDATE_NONE || !update.changes[0].has_endpoint);
+}
+
 Test(wg, a_path_into_silence_is_left_though_its_handshake_is_young)
 {
     two_candidates();
