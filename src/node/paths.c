@@ -69,13 +69,22 @@ static bool same(const struct ppn_endpoint *a, const struct ppn_endpoint *b)
     return a->port == b->port && memcmp(a->address, b->address, sizeof(a->address)) == 0;
 }
 
-static bool public_of(const struct member_path *member, struct ppn_endpoint *endpoint)
+static bool is_public(const struct member_path *member)
 {
     for (uint32_t i = 0; i < member->profile.candidate_count; i++) {
-        if (member->profile.candidates[i].kind == PPN_ENDPOINT_PUBLIC) {
-            *endpoint = member->profile.candidates[i].endpoint;
+        if (member->profile.candidates[i].kind == PPN_ENDPOINT_PUBLIC)
             return true;
-        }
+    }
+    return false;
+}
+
+static bool public_at(const struct member_path *member, const uint8_t address[static 16])
+{
+    for (uint32_t i = 0; i < member->profile.candidate_count; i++) {
+        const struct ppn_candidate *candidate = &member->profile.candidates[i];
+        if (candidate->kind == PPN_ENDPOINT_PUBLIC &&
+            memcmp(candidate->endpoint.address, address, 16) == 0)
+            return true;
     }
     return false;
 }
@@ -85,9 +94,7 @@ static const struct member_path *relay_at(const struct node_paths *paths,
                                           const struct ppn_endpoint *to)
 {
     for (uint32_t i = 0; i < paths->count; i++) {
-        struct ppn_endpoint endpoint;
-        if (paths->members[i]->profile.relay_port != 0 && public_of(paths->members[i], &endpoint) &&
-            memcmp(endpoint.address, to->address, sizeof(to->address)) == 0)
+        if (paths->members[i]->profile.relay_port != 0 && public_at(paths->members[i], to->address))
             return paths->members[i];
     }
     return NULL;
@@ -313,12 +320,16 @@ static void offer(struct node_paths *paths, struct member_path *member)
     }
     for (uint32_t i = 0; i < paths->count && relays < PATH_RELAYS_MAX; i++) {
         const struct member_path *relay = paths->members[i];
-        struct ppn_endpoint endpoint;
-        if (relay == member || relay->profile.relay_port == 0 || !public_of(relay, &endpoint))
-            continue;
-        endpoint.port = relay->profile.relay_port;
-        list[event.candidates.count++] = (struct path_candidate){PATH_RELAY, endpoint};
-        relays++;
+        bool relays_here = relay != member && relay->profile.relay_port != 0;
+        for (uint32_t k = 0; relays_here && k < relay->profile.candidate_count; k++) {
+            struct ppn_endpoint endpoint = relay->profile.candidates[k].endpoint;
+            if (relay->profile.candidates[k].kind != PPN_ENDPOINT_PUBLIC ||
+                relays == PATH_RELAYS_MAX)
+                continue;
+            endpoint.port = relay->profile.relay_port;
+            list[event.candidates.count++] = (struct path_candidate){PATH_RELAY, endpoint};
+            relays++;
+        }
     }
     step(paths, member, &event);
 }
@@ -383,13 +394,12 @@ void node_paths_members(struct node_paths *paths)
 void node_paths_profile(struct node_paths *paths, const struct ppn_node_id *id,
                         const struct ppn_profile *profile)
 {
-    struct ppn_endpoint endpoint;
     struct member_path *member = paths != NULL ? find(paths, id) : NULL;
     if (member == NULL)
         return;
     member->profile = *profile;
     member->has_profile = true;
-    member->is_public = public_of(member, &endpoint);
+    member->is_public = is_public(member);
     offer_all(paths);
 }
 
