@@ -97,7 +97,7 @@ const struct cli_command cli_commands[] = {
      cmd_authority},
     {"recover", "--recovery FILE... --root KEY... [--next KEY]...",
      "Names new root keys when the old are lost or stolen",
-     "  --recovery FILE  a key that the network was founded with (ppn-node --recovery-key)\n"
+     "  --recovery FILE  a recovery key that the network was founded with\n"
      "  --root KEY       the public half of a new root key\n"
      "  --next KEY       of the recovery keys from now on (default: the same)\n",
      cmd_recover},

@@ -90,7 +90,7 @@ static uint8_t *made_by(const char *command, size_t *size)
     setenv("MADE", path, 1);
     /* qemu-img's key stretching gives up on a busy machine; then it is asked again. */
     int status = 1;
-    for (int attempt = 0; status != 0 && attempt < 10; attempt++)
+    for (int attempt = 0; status != 0 && attempt < 100; attempt++)
         status = system(command);
     cr_assert_eq(status, 0, "%s", command);
     cr_assert_eq(os_file_read(path, 1 << 24, &bytes, size, &failure), PPN_OK);
