@@ -29,6 +29,7 @@ struct others {
     uint32_t count;
     struct ppn_vm_info *infos;
     struct node_exchange exchange; /* a list was asked for */
+    struct node_machines_wait *waiting;
 };
 
 struct node_machines {
@@ -274,6 +275,17 @@ static bool take_list(struct others *others, struct ppn_slice bytes)
     return true;
 }
 
+static void tell_waiting(struct others *others)
+{
+    struct node_machines_wait *waiting = others->waiting;
+    others->waiting = NULL;
+    while (waiting != NULL) {
+        struct node_machines_wait *wait = waiting;
+        waiting = wait->next;
+        wait->done(wait->context);
+    }
+}
+
 static void list_frame(void *context, const struct wire_peer_frame *frame)
 {
     struct others *others = context;
@@ -287,6 +299,7 @@ static void list_frame(void *context, const struct wire_peer_frame *frame)
     /* It may have changed again since it was asked for. */
     if (others->wanted != asked)
         node_machines_changed(others->machines, &others->id, others->wanted);
+    tell_waiting(others);
 }
 
 static void list_end(void *context, enum ppn_error reason, const char *text)
@@ -296,6 +309,7 @@ static void list_end(void *context, enum ppn_error reason, const char *text)
     ppn_log(PPN_LOG_DEBUG, "vm-list", "from=%s reason=\"%s\" text=\"%s\"",
             node_member_name(others->machines->node, &others->id, scratch), ppn_error_text(reason),
             text);
+    tell_waiting(others);
 }
 
 static struct others *get_others(struct node_machines *machines, const struct ppn_node_id *id)
@@ -315,10 +329,33 @@ static struct others *get_others(struct node_machines *machines, const struct pp
     return others;
 }
 
+static enum ppn_error ask(struct others *others, uint64_t digest)
+{
+    struct wire_peer_frame frame = {.kind = WIRE_PEER_VM_LIST_WANT, .known_digest = others->digest};
+    others->asked = digest;
+    return node_exchange_open(others->machines->node->peers, &others->id, &others->exchange,
+                              ppn_seconds(LIST_PATIENCE_S), &frame);
+}
+
+enum ppn_error node_machines_ask(struct node_machines *machines, const struct ppn_node_id *id,
+                                 struct node_machines_wait *wait)
+{
+    struct others *others = get_others(machines, id);
+    if (others == NULL)
+        return PPN_ERROR_NO_MEMORY;
+    if (!node_exchange_is_open(&others->exchange)) {
+        enum ppn_error error = ask(others, others->wanted);
+        if (error != PPN_OK)
+            return error;
+    }
+    wait->next = others->waiting;
+    others->waiting = wait;
+    return PPN_OK;
+}
+
 void node_machines_changed(struct node_machines *machines, const struct ppn_node_id *id,
                            uint64_t digest)
 {
-    struct wire_peer_frame frame = {.kind = WIRE_PEER_VM_LIST_WANT};
     struct others *others = find_others(machines, id);
     uint64_t known = others != NULL ? others->digest : 0;
     if (known == digest)
@@ -329,10 +366,7 @@ void node_machines_changed(struct node_machines *machines, const struct ppn_node
     others->wanted = digest;
     if (node_exchange_is_open(&others->exchange))
         return;
-    frame.known_digest = known;
-    others->asked = digest;
-    if (node_exchange_open(machines->node->peers, id, &others->exchange,
-                           ppn_seconds(LIST_PATIENCE_S), &frame) != PPN_OK)
+    if (ask(others, digest) != PPN_OK)
         ppn_log(PPN_LOG_DEBUG, "vm-list-unasked", "digest=%llu", (unsigned long long)known);
 }
 
@@ -356,6 +390,7 @@ void node_machines_forget(struct node_machines *machines, const struct ppn_node_
     *at = gone->next;
     node_exchange_close(&gone->exchange, false, PPN_OK, NULL);
     replace(gone, 0, NULL, 0);
+    tell_waiting(gone);
     free(gone);
     store_view_delete(machines->node->store, STORE_VIEW_VMS,
                       ppn_slice(id->bytes, sizeof(id->bytes)));

@@ -50,6 +50,17 @@ void node_machines_check(struct node_machines *machines, const struct ppn_node_i
 /* The same, on the member's own word (VM_CHANGED), which is quicker than gossip. */
 void node_machines_changed(struct node_machines *machines, const struct ppn_node_id *id,
                            uint64_t digest);
+/* Somebody who decides by a member's list and wants it as it is now; embedded by its owner. */
+struct node_machines_wait {
+    void *context;
+    void (*done)(void *context);
+    struct node_machines_wait *next;
+};
+
+/* Asks the member for its list; `done` is called once, when it came or cannot be had. CLOSED when
+ * the member cannot be asked: `done` is not called. The wait lives until then. */
+enum ppn_error node_machines_ask(struct node_machines *machines, const struct ppn_node_id *id,
+                                 struct node_machines_wait *wait) PPN_CHECK;
 /* The member is gone for good: so are its VMs. */
 void node_machines_forget(struct node_machines *machines, const struct ppn_node_id *id);
 /* VM_LIST_WANT of a member. */

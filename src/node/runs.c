@@ -22,7 +22,8 @@ struct run {
     struct api_request *request;  /* NULL: went away */
     struct ppn_machine_spec spec; /* user_data owned */
     bool fresh, wait_ready, placement_only;
-    bool resolving;  /* the image is being looked for */
+    bool resolving; /* the image, or a member's list of VMs, is being looked for */
+    struct node_machines_wait list;
     bool in_service; /* its end is only shown yet, or the first boot is waited for */
     struct ppn_node_id target;
     struct ppn_instant shown_until;
@@ -466,6 +467,44 @@ static struct run *new_run(struct node_requests *requests, struct api_request *r
     return run;
 }
 
+static void resolve(struct run *run)
+{
+    run->resolving = true;
+    node_images_resolve(run->requests->node->images, run->spec.demand.image, on_image, run);
+}
+
+/* NULL when no VM but this request's own has the name. */
+static const struct node_vm *namesake(const struct run *run, const char *name, struct node_vm *vm)
+{
+    bool found = node_vm_by_name(run->requests->node, name, vm) != PPN_ERROR_NOT_FOUND;
+    return found && !ppn_request_id_equal(&vm->info.id, &run->spec.id) ? vm : NULL;
+}
+
+static void refuse_name(struct run *run, const struct node_vm *vm)
+{
+    char scratch[PPN_FINGERPRINT_TEXT], text[PPN_FAILURE_TEXT_MAX];
+    (void)snprintf(text, sizeof(text),
+                   "a VM named %s exists on %s; choose another --name, or remove it: ppn rm %s",
+                   run->spec.name, node_member_name(run->requests->node, &vm->node, scratch),
+                   run->spec.name);
+    fail_run(run, PPN_ERROR_EXISTS, text);
+}
+
+static void on_list(void *context)
+{
+    struct run *run = context;
+    struct node_vm vm;
+    run->resolving = false;
+    if (run->request == NULL)
+        free_run(run);
+    else if (run->requests->node->stopping)
+        return; /* node_runs_close answers it */
+    else if (namesake(run, run->spec.name, &vm) != NULL)
+        refuse_name(run, &vm);
+    else
+        resolve(run);
+}
+
 void node_requests_run(struct node_requests *requests, struct api_request *request,
                        const struct api_run *asked)
 {
@@ -476,17 +515,6 @@ void node_requests_run(struct node_requests *requests, struct api_request *reque
                         "this node is no member of a network yet; see ppn status");
         return;
     }
-    if (asked->spec.name[0] != '\0' &&
-        node_vm_by_name(requests->node, asked->spec.name, &vm) != PPN_ERROR_NOT_FOUND &&
-        !ppn_request_id_equal(&vm.info.id, &asked->spec.id)) {
-        char scratch[PPN_FINGERPRINT_TEXT];
-        api_reply_error(
-            request, PPN_ERROR_EXISTS,
-            "a VM named %s exists on %s; choose another --name, or remove it: ppn rm %s",
-            asked->spec.name, node_member_name(requests->node, &vm.node, scratch),
-            asked->spec.name);
-        return;
-    }
     struct run *run = new_run(requests, request, asked);
     if (run == NULL)
         return;
@@ -494,8 +522,19 @@ void node_requests_run(struct node_requests *requests, struct api_request *reque
         submit(run);
         return;
     }
+    if (asked->spec.name[0] == '\0' || namesake(run, run->spec.name, &vm) == NULL) {
+        resolve(run);
+        return;
+    }
+    /* The list may be older than its owner's last word, above all right after a restart. */
+    run->list = (struct node_machines_wait){.context = run, .done = on_list};
     run->resolving = true;
-    node_images_resolve(requests->node->images, run->spec.demand.image, on_image, run);
+    if (ppn_node_id_equal(&vm.node, &requests->node->identity.id) ||
+        !node_member_alive(requests->node, &vm.node) ||
+        node_machines_ask(requests->node->machines, &vm.node, &run->list) != PPN_OK) {
+        run->resolving = false;
+        refuse_name(run, &vm);
+    }
 }
 
 void node_requests_placement(struct node_requests *requests, struct api_request *request,
@@ -505,8 +544,7 @@ void node_requests_placement(struct node_requests *requests, struct api_request 
     if (run == NULL)
         return;
     run->placement_only = true;
-    run->resolving = true;
-    node_images_resolve(requests->node->images, run->spec.demand.image, on_image, run);
+    resolve(run);
 }
 
 void node_runs_close(struct node_requests *requests)
