@@ -50,6 +50,7 @@ struct os_stream_config {
     struct ppn_duration connect_timeout; /* 0: 10 s */
     struct ppn_duration idle_timeout;    /* nothing read and nothing written; 0: none */
     size_t write_max;                    /* 0: OS_STREAM_WRITE_MAX */
+    size_t kernel_queue_max;             /* TCP_NOTSENT_LOWAT; 0: as much as the kernel likes */
 };
 
 struct os_stream_target {

@@ -32,8 +32,10 @@ static void set(int fd, int level, int option, int value)
         errno = 0;
 }
 
-static void tune_tcp(int fd)
+static void tune_tcp(int fd, const struct os_stream_config *config)
 {
+    if (config->kernel_queue_max > 0)
+        set(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, (int)config->kernel_queue_max);
     set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     set(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, USER_TIMEOUT_MS);
     set(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
@@ -58,7 +60,7 @@ enum ppn_error os_stream_connect(struct os_loop *loop, const struct os_stream_ta
     enum ppn_error error = os_socket_open(&socket_config, &fd, &family, failure);
     if (error != PPN_OK)
         return error;
-    tune_tcp(fd);
+    tune_tcp(fd, config);
     socklen_t size = os_endpoint_to_sockaddr(&target->to, family, &address);
     if (connect(fd, (struct sockaddr *)&address, size) != 0 && errno != EINPROGRESS) {
         int number = errno;
@@ -104,7 +106,7 @@ enum ppn_error os_stream_adopt(struct os_loop *loop, int fd, const struct os_str
         return ppn_fail(failure, os_errno(number), "not a socket: %s", strerror(number));
     }
     if (family != AF_UNIX)
-        tune_tcp(fd);
+        tune_tcp(fd, config);
     return os_stream_make(loop, fd, family == AF_UNIX, false, config, stream, failure);
 }
 
