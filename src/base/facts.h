@@ -75,6 +75,7 @@ struct ppn_profile {
     uint32_t image_count;
     struct ppn_image_tag images[PPN_IMAGE_TAGS_MAX];
     uint16_t relay_port; /* UDP, at its public addresses, for path packets to its relay; 0: none */
+    uint16_t relay_tcp_port; /* TCP, there, for nodes whose network lets no UDP out; 0: none */
 };
 
 struct ppn_load {

@@ -21,7 +21,8 @@ enum {
  * address only. */
 enum {
     PPN_PORT_PUBLIC = 51820,
-    PPN_PORT_RELAY = 51821, /* UDP, on relays; mailboxes follow */
-    PPN_PORT_GOSSIP = 7441, /* UDP */
-    PPN_PORT_PEER = 7441    /* TCP */
+    PPN_PORT_RELAY = 51821,   /* UDP, on relays; mailboxes follow */
+    PPN_PORT_RELAY_TCP = 443, /* on relays: what passes where only the web does */
+    PPN_PORT_GOSSIP = 7441,   /* UDP */
+    PPN_PORT_PEER = 7441      /* TCP */
 };

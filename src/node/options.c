@@ -38,6 +38,8 @@ static const char usage_text[] =
     "  --label KEY=VALUE       a label of this node (repeatable; see also ppn set)\n"
     "  --relay-ports FIRST-LAST  UDP ports of a relay, the first for asking (default: "
     "51821-52077)\n"
+    "  --relay-tcp PORT|off    TCP port of a relay for nodes in networks without UDP (default: "
+    "443)\n"
     "  --relay-rate SIZE       bytes a second that one node may send through (default: 32M; 0: no "
     "limit)\n"
     "  --memory-reserve SIZE   memory never given to VMs, e.g. 512M\n"
@@ -152,6 +154,16 @@ static enum ppn_error parse_size(const char *key, const char *value, uint64_t *b
                         value);
     *bytes = (uint64_t)number << shift;
     return PPN_OK;
+}
+
+static enum ppn_error parse_relay_tcp(const char *value, struct node_options *options,
+                                      struct ppn_failure *failure)
+{
+    options->relay_tcp_port = 0;
+    if (strcmp(value, "off") == 0 || parse_port(value, &options->relay_tcp_port) == PPN_OK)
+        return PPN_OK;
+    return ppn_fail(failure, PPN_ERROR_INVALID,
+                    "relay-tcp: '%s' is neither a port from 1 to 65535 nor off", value);
 }
 
 /* The first port is for asking, at least one more for mailboxes. */
@@ -288,6 +300,8 @@ enum ppn_error node_options_set(struct node_options *o, const char *key, const c
         return parse_label(value, o, failure);
     if (strcmp(key, "relay-ports") == 0)
         return parse_relay_ports(value, o, failure);
+    if (strcmp(key, "relay-tcp") == 0)
+        return parse_relay_tcp(value, o, failure);
     if (strcmp(key, "relay-rate") == 0)
         return parse_size(key, value, &o->relay_rate_bytes, failure);
     if (strcmp(key, "memory-reserve") == 0)
@@ -361,6 +375,7 @@ static const struct option long_options[] = {
     {"mesh", required_argument, NULL, OPTION_KEYED},
     {"label", required_argument, NULL, OPTION_KEYED},
     {"relay-ports", required_argument, NULL, OPTION_KEYED},
+    {"relay-tcp", required_argument, NULL, OPTION_KEYED},
     {"relay-rate", required_argument, NULL, OPTION_KEYED},
     {"memory-reserve", required_argument, NULL, OPTION_KEYED},
     {"log-level", required_argument, NULL, OPTION_KEYED},
@@ -380,6 +395,7 @@ static void set_defaults(struct node_options *options)
     options->listen.port = PPN_PORT_PUBLIC;
     options->relay_port = PPN_PORT_RELAY;
     options->relay_port_last = PPN_PORT_RELAY + NODE_RELAY_PORTS_DEFAULT;
+    options->relay_tcp_port = PPN_PORT_RELAY_TCP;
     options->relay_rate_bytes = UINT64_C(32) << 20;
 }
 

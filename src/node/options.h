@@ -45,6 +45,7 @@ struct node_options {
     struct ppn_label labels[PPN_LABELS_MAX];
     uint16_t relay_port;           /* of ppn-relay; its mailboxes are at the ports after it */
     uint16_t relay_port_last;      /* of its mailboxes */
+    uint16_t relay_tcp_port;       /* of the bridge beside it; 0: none */
     uint64_t relay_rate_bytes;     /* a second, of what one node sends through; 0: no limit */
     uint64_t memory_reserve_bytes; /* kept for the machine itself; 0: the default rule of host */
     enum ppn_log_level log_level;

@@ -9,6 +9,7 @@
 
 #include "base/assert.h"
 #include "base/log.h"
+#include "node/bridge.h"
 #include "node/log.h"
 #include "node/node.h"
 #include "os/os_child.h"
@@ -48,6 +49,7 @@ struct node_relay {
     struct os_timer restart;
     struct ppn_duration backoff;
     struct ppn_instant started;
+    struct node_bridge *bridge; /* while it runs */
 };
 
 static void start(struct node_relay *relay);
@@ -183,6 +185,8 @@ static void stop(struct node_relay *relay)
     relay->stream = NULL;
     os_child_kill(relay->child);
     relay->child = NULL;
+    node_bridge_close(relay->bridge);
+    relay->bridge = NULL;
     if (relay->running) {
         relay->running = false;
         node_self_touch(relay->node);
@@ -229,6 +233,8 @@ static void take(struct node_relay *relay, enum relay_control_kind kind, const u
             ppn_log(PPN_LOG_INFO, "relay", "port=%u mailboxes=%u-%u",
                     relay->node->options.relay_port, relay->node->options.relay_port + 1u,
                     relay->node->options.relay_port_last);
+            if (relay->bridge == NULL)
+                relay->bridge = node_bridge_serve(relay->node);
             node_self_touch(relay->node);
         }
     }
@@ -396,6 +402,16 @@ void node_relay_close(struct node_relay *relay)
 uint16_t node_relay_port(const struct node_relay *relay)
 {
     return relay != NULL && relay->running ? relay->node->options.relay_port : 0;
+}
+
+uint16_t node_relay_tcp_port(const struct node_relay *relay)
+{
+    return relay != NULL ? node_bridge_port(relay->bridge) : 0;
+}
+
+const struct bridge_report *node_relay_tcp(const struct node_relay *relay)
+{
+    return node_relay_tcp_port(relay) != 0 ? node_bridge_report(relay->bridge) : NULL;
 }
 
 bool node_relay_stats(const struct node_relay *relay, struct relay_stats *stats)

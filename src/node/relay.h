@@ -6,6 +6,7 @@
  * gets the members' tags and the keys of their path packets to the relay, and no other secret. */
 
 #include "base/id.h"
+#include "bridge/control.h"
 #include "wg/relay.h"
 
 struct node;
@@ -20,6 +21,11 @@ void node_relay_members(struct node_relay *relay);
 
 /* The port to announce: 0 while nothing is relayed here. NULL is allowed. */
 uint16_t node_relay_port(const struct node_relay *relay);
+
+/* The TCP port of the bridge beside it, for nodes whose network lets no UDP out; 0: none. */
+uint16_t node_relay_tcp_port(const struct node_relay *relay);
+/* What passes that bridge; NULL: none runs. */
+const struct bridge_report *node_relay_tcp(const struct node_relay *relay);
 
 /* False: no relay runs here. NULL is allowed. */
 bool node_relay_stats(const struct node_relay *relay, struct relay_stats *stats);

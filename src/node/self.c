@@ -196,6 +196,7 @@ static void collect(void *context)
     self->profile.cordoned = self->node->settings.cordoned;
     self->profile.link = host_link("");
     self->profile.relay_port = node_relay_port(self->node->relay);
+    self->profile.relay_tcp_port = node_relay_tcp_port(self->node->relay);
     self->profile.image_count =
         node_images_tags(self->node->images, self->profile.images, PPN_IMAGE_TAGS_MAX);
     collect_load(self);

@@ -9,18 +9,18 @@
 
 enum {
     FACTS_MAJOR = 1,
-    PROFILE_FIELDS = 13, /* that every version has; the relay's port follows */
+    PROFILE_FIELDS = 13, /* that every version has; the relay's two ports follow */
     LOAD_FIELDS = 11,
     FLAG_LID_CLOSED = 1,
     FLAG_THROTTLED = 2,
     CANDIDATE_SIZE = 1 + WIRE_SIZE_ENDPOINT + 1,
-    RELAY_PORT_SIZE = 3,
+    RELAY_PORTS_SIZE = 2 * 3,
     /* A label's own array header and its two string headers at their longest. */
     LABEL_OVERHEAD = 5,
     /* Everything but labels and image tags, at its largest. */
     PROFILE_FIXED_MAX = 1 + 1 + (1 + PPN_ARCH_MAX) + (1 + PPN_VERSION_MAX) + WIRE_SIZE_U32 +
                         2 * WIRE_SIZE_UINT + 3 + WIRE_SIZE_BOOL + 1 +
-                        PPN_ENDPOINTS_MAX * CANDIDATE_SIZE + 3 + 3 + RELAY_PORT_SIZE,
+                        PPN_ENDPOINTS_MAX * CANDIDATE_SIZE + 3 + 3 + RELAY_PORTS_SIZE,
     LOAD_SIZE_MAX = 1 + 1 + 3 * WIRE_SIZE_UINT + 3 * WIRE_SIZE_U32 + 1 + WIRE_SIZE_U8 +
                     WIRE_SIZE_U32 + WIRE_SIZE_UINT
 };
@@ -48,7 +48,7 @@ bool wire_labels_fit(const struct ppn_label *labels, uint32_t count)
 /* As many tags as the record still takes after what was written. */
 static void pack_images(const struct ppn_profile *profile, struct ppn_writer *writer, size_t start)
 {
-    size_t used = writer->size - start + 3 + RELAY_PORT_SIZE;
+    size_t used = writer->size - start + 3 + RELAY_PORTS_SIZE;
     size_t room = used < WIRE_PROFILE_MAX ? WIRE_PROFILE_MAX - used : 0;
     size_t count = profile->image_count;
     if (count > room / PPN_IMAGE_TAG_SIZE)
@@ -64,7 +64,7 @@ enum ppn_error wire_profile_encode(const struct ppn_profile *profile, struct ppn
         return PPN_ERROR_TOO_BIG;
 
     size_t start = writer->size;
-    wire_pack_array(writer, PROFILE_FIELDS + 1);
+    wire_pack_array(writer, PROFILE_FIELDS + 2);
     wire_pack_uint(writer, FACTS_MAJOR);
     wire_pack_printable(writer, profile->arch, PPN_ARCH_MAX);
     wire_pack_printable(writer, profile->version, PPN_VERSION_MAX);
@@ -85,6 +85,7 @@ enum ppn_error wire_profile_encode(const struct ppn_profile *profile, struct ppn
         return PPN_ERROR_INVALID;
     pack_images(profile, writer, start);
     wire_pack_uint(writer, profile->relay_port);
+    wire_pack_uint(writer, profile->relay_tcp_port);
     return wire_pack_finish(writer);
 }
 
@@ -130,6 +131,10 @@ enum ppn_error wire_profile_decode(struct ppn_slice bytes, struct ppn_profile *p
     if (array.count > array.taken) {
         wire_array_need(&reader, &array, 1);
         profile->relay_port = (uint16_t)wire_read_uint(&reader, UINT16_MAX);
+    }
+    if (array.count > array.taken) {
+        wire_array_need(&reader, &array, 1);
+        profile->relay_tcp_port = (uint16_t)wire_read_uint(&reader, UINT16_MAX);
     }
     wire_array_end(&reader, array);
     return wire_read_finish(&reader);

@@ -57,6 +57,7 @@ struct ppn_profile sample_profile(bool maximal)
     profile.isolation_max = PPN_ISOLATION_TDX;
     profile.link = PPN_LINK_WIFI;
     profile.relay_port = maximal ? UINT16_MAX : 0;
+    profile.relay_tcp_port = maximal ? UINT16_MAX - 1 : 0;
     profile.candidate_count = maximal ? PPN_ENDPOINTS_MAX : 1;
     for (uint32_t i = 0; i < profile.candidate_count; i++) {
         profile.candidates[i].endpoint = endpoint(maximal, (uint8_t)i);
