@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-#include "wg/fallback.h"
+#include "bridge/fallback.h"
 
 #include "base/assert.h"
 
