@@ -17,12 +17,13 @@ enum {
     PPN_USER_DATA_MAX = 64 * 1024 /* a request's --user-data */
 };
 
-/* Ports: WireGuard (UDP) and joining (TCP) share the public one; the other two listen on the mesh
- * address only. */
+/* Ports: WireGuard (UDP) and joining (TCP) share the public one; those of gossip, peers and calls listen
+ * on the mesh address only. */
 enum {
     PPN_PORT_PUBLIC = 51820,
     PPN_PORT_RELAY = 51821,   /* UDP, on relays; mailboxes follow */
     PPN_PORT_RELAY_TCP = 443, /* on relays: what passes where only the web does */
     PPN_PORT_GOSSIP = 7441,   /* UDP */
-    PPN_PORT_PEER = 7441      /* TCP */
+    PPN_PORT_PEER = 7441,     /* TCP */
+    PPN_PORT_CALL = 7442      /* UDP: "probe me now" */
 };

@@ -12,6 +12,7 @@
 #include "node/node.h"
 #include "node/notify.h"
 #include "node/paths.h"
+#include "os/os_address.h"
 #include "os/os_net.h"
 #include "os/os_random.h"
 
@@ -92,8 +93,10 @@ static void on_ready(void *context, enum wg_backend backend, const struct ppn_fa
 static void on_event(void *context, const struct wg_event *event)
 {
     struct node_mesh *mesh = context;
-    if (event->kind == WG_EVENT_RESET)
+    if (event->kind == WG_EVENT_RESET) {
         node_notify_mesh_reset(mesh->node);
+        node_paths_rebind(mesh->paths);
+    }
     if (event->kind == WG_EVENT_OBSERVED && event->observed.error == PPN_OK)
         tell_paths(mesh, event);
     step(mesh, event);
@@ -137,17 +140,52 @@ void node_mesh_candidates(struct node_mesh *mesh, const struct ppn_node_id *id,
 }
 
 void node_mesh_path(struct node_mesh *mesh, const struct ppn_node_id *id,
-                    const struct ppn_endpoint *endpoint)
+                    const struct node_mesh_path *path)
 {
     struct wg_event event = {.kind = WG_EVENT_PATH};
     event.path.node = *id;
-    event.path.endpoint = *endpoint;
+    event.path.endpoint = path->endpoint;
+    event.path.keepalive_s = path->keepalive_s;
+    event.path.mtu = path->mtu;
     step(mesh, &event);
+}
+
+bool node_mesh_on_link(const struct node_mesh *mesh, const uint8_t address[static 16])
+{
+    for (size_t i = 0; i < WG_PREFIX_MAX && mesh->prefixes[i].length > 0; i++) {
+        if (wg_prefix_has(&mesh->prefixes[i], address))
+            return true;
+    }
+    return false;
+}
+
+bool node_mesh_has_ipv4(const struct node_mesh *mesh)
+{
+    for (size_t i = 0; i < WG_PREFIX_MAX && mesh->prefixes[i].length > 0; i++) {
+        struct ppn_endpoint endpoint = {.port = 1};
+        memcpy(endpoint.address, mesh->prefixes[i].address, sizeof(endpoint.address));
+        if (os_endpoint_is_ipv4(&endpoint))
+            return true;
+    }
+    return false;
+}
+
+const struct path *node_mesh_core(const struct node_mesh *mesh, const struct ppn_node_id *id)
+{
+    return mesh != NULL ? node_paths_core(mesh->paths, id) : NULL;
+}
+
+bool node_mesh_whose_relay(const struct node_mesh *mesh, const struct ppn_endpoint *endpoint,
+                           struct ppn_node_id *id)
+{
+    return mesh != NULL && node_paths_whose_relay(mesh->paths, endpoint, id);
 }
 
 const struct path_way *node_mesh_way(const struct node_mesh *mesh, const struct ppn_node_id *id)
 {
-    return mesh != NULL ? node_paths_current(mesh->paths, id) : NULL;
+    const struct path *core = node_mesh_core(mesh, id);
+    const struct path_way *way = core != NULL ? path_current(core) : NULL;
+    return way != NULL && way->proven ? way : NULL;
 }
 
 bool node_mesh_seen(const struct node_mesh *mesh, struct ppn_endpoint *endpoint)
@@ -187,9 +225,10 @@ void node_mesh_local(struct node_mesh *mesh)
         memcpy(prefix->address, address->address, sizeof(prefix->address));
         prefix->length = address->prefix_bits;
     }
-    if (memcmp(prefixes, mesh->prefixes, sizeof(prefixes)) != 0)
-        node_paths_void(mesh->paths);
+    bool moved = memcmp(prefixes, mesh->prefixes, sizeof(prefixes)) != 0;
     memcpy(mesh->prefixes, prefixes, sizeof(prefixes));
+    if (moved)
+        node_paths_void(mesh->paths);
     event.local.prefixes = prefixes;
     event.local.behind_nat = mesh->node->options.advertise_count == 0;
     step(mesh, &event);

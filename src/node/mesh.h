@@ -19,9 +19,21 @@ enum ppn_error node_mesh_open(struct node *node, struct node_mesh **mesh,
 /* remove: the interface goes too, because this node left or was revoked. */
 void node_mesh_close(struct node_mesh *mesh, bool remove);
 
-/* The way to a member that was proven beside WireGuard (paths.h); port 0: none any more. */
+/* The way to a member that was proven beside WireGuard (paths.h), and what it needs and carries;
+ * port 0: none any more. */
+struct node_mesh_path {
+    struct ppn_endpoint endpoint;
+    uint16_t keepalive_s, mtu;
+};
 void node_mesh_path(struct node_mesh *mesh, const struct ppn_node_id *id,
-                    const struct ppn_endpoint *endpoint);
+                    const struct node_mesh_path *path);
+/* Whether an address is in one of this machine's own networks, and whether it has IPv4 at all. */
+bool node_mesh_on_link(const struct node_mesh *mesh, const uint8_t address[static 16]);
+bool node_mesh_has_ipv4(const struct node_mesh *mesh);
+/* All that is known of the ways to a member, NULL: nothing is probed there. mesh may be NULL. */
+const struct path *node_mesh_core(const struct node_mesh *mesh, const struct ppn_node_id *id);
+bool node_mesh_whose_relay(const struct node_mesh *mesh, const struct ppn_endpoint *endpoint,
+                           struct ppn_node_id *id);
 /* The proven way to a member; NULL: none, or nothing is probed there. mesh may be NULL. */
 const struct path_way *node_mesh_way(const struct node_mesh *mesh, const struct ppn_node_id *id);
 /* As node_paths_seen. NULL is allowed. */

@@ -6,9 +6,11 @@
 
 #include "base/assert.h"
 #include "base/log.h"
+#include "node/calls.h"
 #include "node/gossip.h"
 #include "node/mesh.h"
 #include "node/node.h"
+#include "node/paths_internal.h"
 #include "os/os_address.h"
 #include "os/os_clock.h"
 #include "os/os_random.h"
@@ -17,43 +19,10 @@
 
 /* Proofs lost for a moment (an address came, the machine slept) are sought anew before WireGuard is
  * left to try endpoints in turn: the way in use may still be the best. */
-enum { GIVE_UP_S = 10 };
+enum { GIVE_UP_S = 10, CALLED_MS = 1000 };
 
-struct member_path {
-    struct ppn_node_id id;
-    uint64_t tag;
-    struct wire_path_key key, relay_key;
-    uint64_t heard_counter; /* highest of its questions */
-    bool has_profile, is_public, probed, told;
-    struct ppn_profile profile;
-    struct ppn_endpoint chosen;  /* as the mesh was told */
-    struct ppn_instant unproven; /* since when nothing is proven; PPN_NEVER */
-    struct path core;
-};
-
-struct node_paths {
-    struct node *node;
-    struct os_raw_udp *raw;
-    struct os_timer timer;
-    uint64_t tag, counter;
-    struct ppn_endpoint seen_by_node, seen_by_relay; /* where our packets come from; port 0 */
-    bool announced;
-    uint32_t count;
-    struct member_path *members[NODE_PATHS_MAX];
-    struct path_updates updates;
-};
-
-static void step(struct node_paths *paths, struct member_path *member,
-                 const struct path_event *event);
-
-static struct member_path *find(const struct node_paths *paths, const struct ppn_node_id *id)
-{
-    for (uint32_t i = 0; i < paths->count; i++) {
-        if (ppn_node_id_equal(&paths->members[i]->id, id))
-            return paths->members[i];
-    }
-    return NULL;
-}
+_Static_assert((int)PATH_MTU_MAX == (int)WG_MTU && (int)PATH_MTU_MIN == (int)WG_MTU_MIN,
+               "ways are searched for what the interface may send");
 
 static struct member_path *by_tag(const struct node_paths *paths, uint64_t tag)
 {
@@ -69,76 +38,48 @@ static bool same(const struct ppn_endpoint *a, const struct ppn_endpoint *b)
     return a->port == b->port && memcmp(a->address, b->address, sizeof(a->address)) == 0;
 }
 
-static bool is_public(const struct member_path *member)
-{
-    for (uint32_t i = 0; i < member->profile.candidate_count; i++) {
-        if (member->profile.candidates[i].kind == PPN_ENDPOINT_PUBLIC)
-            return true;
-    }
-    return false;
-}
-
-static bool public_at(const struct member_path *member, const uint8_t address[static 16])
-{
-    for (uint32_t i = 0; i < member->profile.candidate_count; i++) {
-        const struct ppn_candidate *candidate = &member->profile.candidates[i];
-        if (candidate->kind == PPN_ENDPOINT_PUBLIC &&
-            memcmp(candidate->endpoint.address, address, 16) == 0)
-            return true;
-    }
-    return false;
-}
-
-/* Whose relay listens at `to`; its key, not the peer's, opens and closes those packets. */
-static const struct member_path *relay_at(const struct node_paths *paths,
-                                          const struct ppn_endpoint *to)
-{
-    for (uint32_t i = 0; i < paths->count; i++) {
-        if (paths->members[i]->profile.relay_port != 0 && public_at(paths->members[i], to->address))
-            return paths->members[i];
-    }
-    return NULL;
-}
-
 /* ---- out ---- */
 
-static void send_packet(struct node_paths *paths, const struct member_path *to,
-                        const struct wire_path_key *key, struct wire_path_packet *packet,
-                        const struct ppn_endpoint *endpoint)
+static enum ppn_error send_packet(struct node_paths *paths, const struct member_path *to,
+                                  const struct wire_path_key *key, struct wire_path_packet *packet,
+                                  const struct ppn_endpoint *endpoint)
 {
-    uint8_t bytes[WIRE_PATH_SIZE_MIN];
+    uint8_t bytes[PATH_MTU_MAX + PATH_MTU_HEADER];
     struct ppn_writer writer = ppn_writer(bytes, sizeof(bytes));
     uint64_t clock = wire_path_counter(os_clock_wall());
     paths->counter = paths->counter < clock ? clock : paths->counter + 1;
     packet->sender = paths->tag;
     packet->recipient = to->tag;
     packet->counter = paths->counter;
-    packet->size = WIRE_PATH_SIZE_MIN;
+    if (packet->size == 0)
+        packet->size = WIRE_PATH_SIZE_MIN;
     enum ppn_error error = wire_path_encode(packet, key, &writer);
     PPN_ASSERT(error == PPN_OK);
     error = os_raw_udp_send(paths->raw, endpoint, ppn_written(&writer));
     if (error != PPN_OK)
         ppn_log(PPN_LOG_DEBUG, "path-unsent", "cause=\"%s\"", ppn_error_text(error));
+    return error;
 }
 
-static void ask(struct node_paths *paths, const struct member_path *member,
-                const struct path_update *update)
+/* TOO_BIG: the own link does not carry it. Anything else that was not sent is a loss. */
+static enum ppn_error ask(struct node_paths *paths, const struct member_path *member,
+                          const struct path_update *update)
 {
     struct wire_path_packet packet = {.nonce = update->nonce};
     if (update->kind == PATH_SEND_PING) {
         packet.kind = WIRE_PATH_PING;
-        send_packet(paths, member, &member->key, &packet, &update->to);
-        return;
+        packet.size = update->size;
+        return send_packet(paths, member, &member->key, &packet, &update->to);
     }
-    const struct member_path *relay = relay_at(paths, &update->to);
+    const struct member_path *relay = node_paths_relay_at(paths, &update->to);
     if (relay == NULL)
-        return;
+        return PPN_OK;
     packet.kind = update->kind == PATH_SEND_BIND ? WIRE_PATH_BIND : WIRE_PATH_MAILBOX;
     if (update->kind == PATH_SEND_BIND)
         packet.bind.node = member->tag;
     else
         packet.mailbox.node = member->tag;
-    send_packet(paths, relay, &relay->relay_key, &packet, &update->to);
+    return send_packet(paths, relay, &relay->relay_key, &packet, &update->to);
 }
 
 const char *node_paths_class_name(enum path_class class)
@@ -147,56 +88,88 @@ const char *node_paths_class_name(enum path_class class)
     return names[class];
 }
 
+static bool changed(const struct member_path *member, const struct ppn_endpoint *endpoint)
+{
+    bool proven = endpoint->port != 0;
+    if (!member->told)
+        return proven;
+    if (!proven)
+        return member->chosen.port != 0;
+    return !member->was_proven || !same(&member->chosen, endpoint);
+}
+
+static void log_way(const struct node_paths *paths, const struct member_path *member,
+                    const struct path_way *way)
+{
+    char text[OS_ENDPOINT_TEXT] = "none", scratch[PPN_FINGERPRINT_TEXT];
+    if (way != NULL)
+        os_endpoint_text(&way->endpoint, text);
+    ppn_log(PPN_LOG_INFO, "path", "node=%s way=%s endpoint=%s",
+            node_member_name(paths->node, &member->id, scratch),
+            way != NULL ? node_paths_class_name(way->class) : "none", text);
+}
+
 /* Tells the mesh of the proven way in use, or that there is none any more. */
 static void tell(struct node_paths *paths, struct member_path *member)
 {
     const struct path_way *way = path_current(&member->core);
     bool proven = way != NULL && way->proven && way->endpoint.port != 0;
-    struct ppn_endpoint none = {{0}, 0};
+    bool behind_nat = paths->node->options.advertise_count == 0;
+    struct node_mesh_path path = {.keepalive_s = path_keepalive_s(&member->core, behind_nat),
+                                  .mtu = path_mtu(&member->core)};
     struct ppn_instant now = os_now(paths->node->loop);
     member->unproven = proven ? PPN_NEVER : ppn_earlier(member->unproven, now);
+    if (proven)
+        path.endpoint = way->endpoint;
+    else
+        member->was_proven = false;
     if (!proven && !ppn_due(ppn_after(member->unproven, ppn_seconds(GIVE_UP_S)), now))
         return;
-    const struct ppn_endpoint *endpoint = proven ? &way->endpoint : &none;
-    if (member->told ? same(&member->chosen, endpoint) : !proven)
+    bool moves = changed(member, &path.endpoint);
+    if (!moves && (!proven || (member->keepalive_s == path.keepalive_s && member->mtu == path.mtu)))
         return;
+    if (!member->told || !same(&member->chosen, &path.endpoint))
+        log_way(paths, member, proven ? way : NULL);
     member->told = true;
-    member->chosen = *endpoint;
-    char text[OS_ENDPOINT_TEXT] = "none", scratch[PPN_FINGERPRINT_TEXT];
-    if (proven)
-        os_endpoint_text(endpoint, text);
-    ppn_log(PPN_LOG_INFO, "path", "node=%s way=%s endpoint=%s",
-            node_member_name(paths->node, &member->id, scratch),
-            proven ? node_paths_class_name(way->class) : "none", text);
-    node_mesh_path(paths->node->mesh, &member->id, endpoint);
+    member->was_proven = proven;
+    member->chosen = path.endpoint;
+    member->keepalive_s = path.keepalive_s;
+    member->mtu = path.mtu;
+    node_mesh_path(paths->node->mesh, &member->id, &path);
 }
 
-static void arm(struct node_paths *paths)
+void node_paths_arm(struct node_paths *paths)
 {
     struct ppn_instant at = PPN_NEVER;
-    for (uint32_t i = 0; i < paths->count; i++) {
-        if (paths->members[i]->probed)
-            at = ppn_earlier(at, path_deadline(&paths->members[i]->core));
-    }
+    for (uint32_t i = 0; i < paths->count; i++)
+        at = ppn_earlier(at, path_deadline(&paths->members[i]->core));
     os_timer_at(&paths->timer, at);
 }
 
-static void step(struct node_paths *paths, struct member_path *member,
-                 const struct path_event *event)
+/* A size that the own link refuses is an answer, too; each one narrows the search, so this ends. */
+void node_paths_step(struct node_paths *paths, struct member_path *member,
+                     const struct path_event *event)
 {
-    if (!member->probed)
-        return;
-    enum ppn_error error =
-        path_step(&member->core, os_now(paths->node->loop), event, &paths->updates);
-    if (error != PPN_OK) {
-        ppn_log(PPN_LOG_WARN, "path-step", "cause=\"%s\"", ppn_error_text(error));
-        return;
-    }
-    for (size_t i = 0; i < paths->updates.count; i++) {
-        const struct path_update *update = &paths->updates.list[i];
-        if (update->kind == PATH_SEND_PING || update->kind == PATH_SEND_MAILBOX ||
-            update->kind == PATH_SEND_BIND)
-            ask(paths, member, update);
+    struct path_event refused = {.kind = PATH_TOO_BIG};
+    const struct path_event *next = event;
+    while (next != NULL) {
+        enum ppn_error error =
+            path_step(&member->core, os_now(paths->node->loop), next, &paths->updates);
+        next = NULL;
+        if (error != PPN_OK) {
+            ppn_log(PPN_LOG_WARN, "path-step", "cause=\"%s\"", ppn_error_text(error));
+            return;
+        }
+        for (size_t i = 0; i < paths->updates.count; i++) {
+            const struct path_update *update = &paths->updates.list[i];
+            if (update->kind == PATH_CALL)
+                node_calls_send(paths->calls, &member->id, update->moved);
+            else if (update->kind != PATH_ENDPOINT &&
+                     ask(paths, member, update) == PPN_ERROR_TOO_BIG && update->size > 0) {
+                refused.nonce = update->nonce;
+                next = &refused;
+            }
+        }
     }
     tell(paths, member);
 }
@@ -208,37 +181,55 @@ static void on_timer(void *context)
     struct ppn_instant now = os_now(paths->node->loop);
     for (uint32_t i = 0; i < paths->count; i++) {
         if (ppn_due(path_deadline(&paths->members[i]->core), now))
-            step(paths, paths->members[i], &event);
+            node_paths_step(paths, paths->members[i], &event);
     }
-    arm(paths);
+    node_paths_arm(paths);
+}
+
+/* One call a second of each: a call makes us send a few packets to places that it names. */
+static void on_call(void *context, const struct ppn_node_id *by, bool moved)
+{
+    struct node_paths *paths = context;
+    struct member_path *member = node_paths_find(paths, by);
+    struct path_event event = {.kind = PATH_CALLED, .moved = moved};
+    struct ppn_instant now = os_now(paths->node->loop);
+    if (member == NULL || ppn_before(now, ppn_after(member->called, ppn_ms(CALLED_MS))))
+        return;
+    member->called = now;
+    node_paths_step(paths, member, &event);
+    node_paths_arm(paths);
 }
 
 /* ---- in ---- */
 
 /* A router that shows the same port at two places shows it at every one, so that others may try it
- * (RFC 4787: endpoint-independent mapping); one that does not cannot be met that way. */
+ * (RFC 4787: endpoint-independent mapping); one that does not cannot be met that way. IPv6 has no
+ * such routers: its own addresses are named anyhow. */
 static void seen_at(struct node_paths *paths, struct ppn_endpoint *by,
                     const struct ppn_endpoint *observed)
 {
+    struct ppn_endpoint before, after;
+    if (!os_endpoint_is_ipv4(observed))
+        return;
+    bool was = node_paths_seen(paths, &before);
     *by = *observed;
-    struct ppn_endpoint endpoint;
-    bool was = paths->announced;
-    paths->announced = node_paths_seen(paths, &endpoint);
-    if (paths->announced != was)
+    bool is = node_paths_seen(paths, &after);
+    if (was != is || (is && !same(&before, &after)))
         node_self_touch(paths->node);
 }
 
-/* Answers go to whoever asked with that nonce: a relay's may concern any member. */
-static void answered(struct node_paths *paths, struct member_path *from,
-                     const struct wire_path_packet *packet, const struct ppn_endpoint *where)
+static void take_answer(struct node_paths *paths, struct member_path *from,
+                        const struct wire_path_packet *packet, const struct ppn_endpoint *where)
 {
     struct path_event event = {.from = *where, .nonce = packet->nonce};
     switch (packet->kind) {
     case WIRE_PATH_PONG:
         event.kind = PATH_PONG;
-        if (from->is_public)
+        event.observed = packet->pong.observed;
+        event.missed = packet->pong.missed;
+        if (from->is_public && node_paths_public_at(from, where))
             seen_at(paths, &paths->seen_by_node, &packet->pong.observed);
-        step(paths, from, &event);
+        node_paths_step(paths, from, &event);
         return;
     case WIRE_PATH_MAILBOX_IS:
         event.kind = PATH_MAILBOX_IS;
@@ -249,35 +240,59 @@ static void answered(struct node_paths *paths, struct member_path *from,
         seen_at(paths, &paths->seen_by_relay, &packet->bound.observed);
         break;
     case WIRE_PATH_STALE:
+        event.kind = PATH_STALE;
         if (packet->stale.counter > paths->counter)
             paths->counter = packet->stale.counter;
-        return;
+        break;
     case WIRE_PATH_PING:
     case WIRE_PATH_BIND:
     case WIRE_PATH_MAILBOX:
         return;
     }
-    for (uint32_t i = 0; i < paths->count; i++)
-        step(paths, paths->members[i], &event);
+    /* A relay's answer may concern any member. */
+    for (uint32_t i = 0; i < paths->count; i++) {
+        if (path_waits_for(&paths->members[i]->core, packet->nonce))
+            node_paths_step(paths, paths->members[i], &event);
+    }
 }
 
-static void pinged(struct node_paths *paths, struct member_path *from,
-                   const struct wire_path_packet *packet, const struct ppn_endpoint *where)
+static void take_ping(struct node_paths *paths, struct member_path *from,
+                      const struct wire_path_packet *packet, const struct ppn_endpoint *where)
 {
     struct wire_path_packet answer = {.nonce = packet->nonce};
     struct path_event event = {.kind = PATH_HEARD, .from = *where};
-    if (packet->counter <= from->heard_counter) {
+    if (!path_window_take(&from->window, packet->counter)) {
         answer.kind = WIRE_PATH_STALE;
-        answer.stale.counter = from->heard_counter;
-        send_packet(paths, from, &from->key, &answer, where);
+        answer.stale.counter = from->window.highest;
+        (void)send_packet(paths, from, &from->key, &answer, where);
         return;
     }
-    from->heard_counter = packet->counter;
     answer.kind = WIRE_PATH_PONG;
     answer.pong.observed = *where;
     answer.pong.size = packet->size;
-    send_packet(paths, from, &from->key, &answer, where);
-    step(paths, from, &event);
+    answer.pong.missed = path_missed(&from->core);
+    (void)send_packet(paths, from, &from->key, &answer, where);
+    node_paths_step(paths, from, &event);
+}
+
+/* Who may say what with which key: a relay's process has the relay key only, and cannot speak for
+ * its node. */
+static bool fits(const struct wire_path_packet *packet, bool relay_key)
+{
+    switch (packet->kind) {
+    case WIRE_PATH_PING:
+    case WIRE_PATH_PONG:
+        return !relay_key;
+    case WIRE_PATH_BOUND:
+    case WIRE_PATH_MAILBOX_IS:
+        return relay_key;
+    case WIRE_PATH_STALE:
+        return true;
+    case WIRE_PATH_BIND:
+    case WIRE_PATH_MAILBOX:
+        return false;
+    }
+    return false;
 }
 
 static void on_receive(void *context, const struct ppn_endpoint *from, struct ppn_slice datagram)
@@ -291,142 +306,19 @@ static void on_receive(void *context, const struct ppn_endpoint *from, struct pp
     if (member == NULL)
         return;
     enum ppn_error error = wire_path_decode(datagram, &member->key, &packet);
-    bool relayed = error == PPN_ERROR_SIGNATURE;
-    if (relayed)
+    bool relay_key = error == PPN_ERROR_SIGNATURE;
+    if (relay_key)
         error = wire_path_decode(datagram, &member->relay_key, &packet);
-    if (error != PPN_OK)
+    if (error != PPN_OK || !fits(&packet, relay_key))
         return;
-    if (packet.kind == WIRE_PATH_PING && !relayed)
-        pinged(paths, member, &packet, from);
-    else if (!wire_path_is_question(packet.kind) && (packet.kind == WIRE_PATH_PONG) != relayed)
-        answered(paths, member, &packet, from);
-    arm(paths);
+    if (packet.kind == WIRE_PATH_PING)
+        take_ping(paths, member, &packet, from);
+    else
+        take_answer(paths, member, &packet, from);
+    node_paths_arm(paths);
 }
 
-/* ---- who, and what they offer ---- */
-
-static void offer(struct node_paths *paths, struct member_path *member)
-{
-    struct path_candidate list[PATH_WAYS_MAX];
-    struct path_event event = {.kind = PATH_CANDIDATES, .candidates.list = list};
-    uint32_t relays = 0;
-    for (uint32_t i = 0; i < member->profile.candidate_count; i++) {
-        const struct ppn_candidate *candidate = &member->profile.candidates[i];
-        list[event.candidates.count++] =
-            (struct path_candidate){candidate->kind == PPN_ENDPOINT_LAN      ? PATH_LAN
-                                    : candidate->kind == PPN_ENDPOINT_PUBLIC ? PATH_PUBLIC
-                                                                             : PATH_PUNCHED,
-                                    candidate->endpoint};
-    }
-    for (uint32_t i = 0; i < paths->count && relays < PATH_RELAYS_MAX; i++) {
-        const struct member_path *relay = paths->members[i];
-        bool relays_here = relay != member && relay->profile.relay_port != 0;
-        for (uint32_t k = 0; relays_here && k < relay->profile.candidate_count; k++) {
-            struct ppn_endpoint endpoint = relay->profile.candidates[k].endpoint;
-            if (relay->profile.candidates[k].kind != PPN_ENDPOINT_PUBLIC ||
-                relays == PATH_RELAYS_MAX)
-                continue;
-            endpoint.port = relay->profile.relay_port;
-            list[event.candidates.count++] = (struct path_candidate){PATH_RELAY, endpoint};
-            relays++;
-        }
-    }
-    step(paths, member, &event);
-}
-
-/* Two public nodes find each other as WireGuard does; nothing is in the way that probing could
- * change. */
-static void offer_all(struct node_paths *paths)
-{
-    bool here = paths->node->options.advertise_count > 0;
-    for (uint32_t i = 0; i < paths->count; i++) {
-        struct member_path *member = paths->members[i];
-        member->probed = member->has_profile && !(here && member->is_public);
-        if (member->probed)
-            offer(paths, member);
-    }
-    arm(paths);
-}
-
-static struct member_path *add(struct node_paths *paths, const struct ppn_node_id *id)
-{
-    struct node *node = paths->node;
-    struct member_path *member = calloc(1, sizeof(*member));
-    if (member == NULL || wire_path_key(&node->network, node->identity.secret_key,
-                                        &node->identity.id, id, &member->key) != PPN_OK) {
-        free(member);
-        return NULL;
-    }
-    wire_path_relay_key(&member->key, &member->relay_key);
-    member->id = *id;
-    member->tag = wire_path_tag(&node->network, id);
-    member->unproven = PPN_NEVER;
-    path_init(&member->core, os_now(node->loop), os_random_u64());
-    return member;
-}
-
-void node_paths_members(struct node_paths *paths)
-{
-    struct member_path *kept[NODE_PATHS_MAX];
-    struct node_member row;
-    uint32_t cursor = 0, count = 0;
-    if (paths == NULL)
-        return;
-    while (count < NODE_PATHS_MAX && node_member_next(paths->node, &cursor, &row)) {
-        if (ppn_node_id_equal(&row.id, &paths->node->identity.id))
-            continue;
-        struct member_path *member = find(paths, &row.id);
-        kept[count] = member != NULL ? member : add(paths, &row.id);
-        count += kept[count] != NULL;
-    }
-    for (uint32_t i = 0; i < paths->count; i++) {
-        bool stays = false;
-        for (uint32_t k = 0; k < count; k++)
-            stays = stays || kept[k] == paths->members[i];
-        if (!stays)
-            free(paths->members[i]);
-    }
-    memcpy(paths->members, kept, count * sizeof(kept[0]));
-    paths->count = count;
-    offer_all(paths);
-}
-
-void node_paths_profile(struct node_paths *paths, const struct ppn_node_id *id,
-                        const struct ppn_profile *profile)
-{
-    struct member_path *member = paths != NULL ? find(paths, id) : NULL;
-    if (member == NULL)
-        return;
-    member->profile = *profile;
-    member->has_profile = true;
-    member->is_public = is_public(member);
-    offer_all(paths);
-}
-
-void node_paths_observed(struct node_paths *paths, const struct ppn_node_id *id,
-                         const struct wg_observed *seen)
-{
-    struct path_event event = {.kind = PATH_WIREGUARD,
-                               .wireguard.has_endpoint = seen->has_endpoint,
-                               .wireguard.endpoint = seen->endpoint,
-                               .wireguard.tx_bytes = seen->tx_bytes};
-    struct member_path *member = paths != NULL ? find(paths, id) : NULL;
-    if (member == NULL)
-        return;
-    step(paths, member, &event);
-    arm(paths);
-}
-
-void node_paths_void(struct node_paths *paths)
-{
-    struct path_event event = {.kind = PATH_VOID};
-    if (paths == NULL)
-        return;
-    paths->seen_by_node = paths->seen_by_relay = (struct ppn_endpoint){{0}, 0};
-    for (uint32_t i = 0; i < paths->count; i++)
-        step(paths, paths->members[i], &event);
-    arm(paths);
-}
+/* ---- open and close ---- */
 
 bool node_paths_seen(const struct node_paths *paths, struct ppn_endpoint *endpoint)
 {
@@ -437,13 +329,21 @@ bool node_paths_seen(const struct node_paths *paths, struct ppn_endpoint *endpoi
     return true;
 }
 
-const struct path_way *node_paths_current(const struct node_paths *paths,
-                                          const struct ppn_node_id *id)
+static void open_calls(struct node_paths *paths)
 {
-    const struct member_path *member = paths != NULL ? find(paths, id) : NULL;
-    const struct path_way *way =
-        member != NULL && member->probed ? path_current(&member->core) : NULL;
-    return way != NULL && way->proven ? way : NULL;
+    struct ppn_failure failure = {0};
+    const struct node_calls_config config = {.context = paths, .called = on_call};
+    if (node_calls_open(paths->node, &config, &paths->calls, &failure) != PPN_OK)
+        ppn_log(PPN_LOG_WARN, "paths", "text=\"%s\"", failure.text);
+}
+
+void node_paths_rebind(struct node_paths *paths)
+{
+    if (paths == NULL)
+        return;
+    node_calls_close(paths->calls);
+    paths->calls = NULL;
+    open_calls(paths);
 }
 
 enum ppn_error node_paths_open(struct node *node, uint16_t port, struct node_paths **out,
@@ -462,6 +362,7 @@ enum ppn_error node_paths_open(struct node *node, uint16_t port, struct node_pat
         free(paths);
         return error;
     }
+    open_calls(paths);
     *out = paths;
     return PPN_OK;
 }
@@ -471,6 +372,7 @@ void node_paths_close(struct node_paths *paths)
     if (paths == NULL)
         return;
     os_timer_stop(&paths->timer);
+    node_calls_close(paths->calls);
     os_raw_udp_close(paths->raw);
     for (uint32_t i = 0; i < paths->count; i++)
         free(paths->members[i]);

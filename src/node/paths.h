@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: ISC
 #pragma once
 
-/* The path core of each member <-> raw datagrams beside WireGuard. Runs where a router may be in
- * the way: at a node without a public address, and towards one. What it finds it hands to the mesh,
- * whose ordered batches alone touch the device. */
+/* The path core of each member <-> raw datagrams beside WireGuard, and calls inside the mesh. What
+ * it finds it hands to the mesh, whose ordered batches alone touch the device. */
 
 #include "base/error.h"
 #include "base/facts.h"
@@ -42,6 +41,11 @@ const char *node_paths_class_name(enum path_class class);
 /* Where others see this node's packets come from, when that is the same for all of them. */
 bool node_paths_seen(const struct node_paths *paths, struct ppn_endpoint *endpoint);
 
-/* The proven way in use; NULL: none. */
-const struct path_way *node_paths_current(const struct node_paths *paths,
-                                          const struct ppn_node_id *id);
+/* The interface was made anew. */
+void node_paths_rebind(struct node_paths *paths);
+
+/* All that is known of the ways to a member; NULL: nothing. */
+const struct path *node_paths_core(const struct node_paths *paths, const struct ppn_node_id *id);
+/* Whose relay a way goes through. */
+bool node_paths_whose_relay(const struct node_paths *paths, const struct ppn_endpoint *endpoint,
+                            struct ppn_node_id *id);

@@ -96,6 +96,17 @@ static void answer(struct shell *shell, const struct os_batch_packet *packet,
     (void)os_batch_answer(shell->batch, packet->socket, &packet->from, ppn_written(&writer));
 }
 
+/* What two members ask each other through the relay goes the way of their WireGuard packets, and
+ * so proves that way: bound at both ends, one packet for one, within the sender's rate. */
+static void pass_on(struct shell *shell, const struct os_batch_packet *packet,
+                    struct ppn_slice bytes)
+{
+    struct relay_route route;
+    if (relay_forward(shell->core, os_now(shell->loop), packet->socket - 1, &packet->from, 1,
+                      bytes.size, &route) == RELAY_FORWARD)
+        (void)os_batch_answer(shell->batch, route.mailbox + 1, &route.to, bytes);
+}
+
 static void path_packet(struct shell *shell, const struct os_batch_packet *packet,
                         struct ppn_slice bytes)
 {
@@ -103,7 +114,12 @@ static void path_packet(struct shell *shell, const struct os_batch_packet *packe
     struct wire_path_key key;
     struct wire_path_packet read;
     uint32_t member = RELAY_NONE;
-    if (wire_path_peek(bytes, &sender, &recipient) && recipient == shell->tag)
+    bool shaped = wire_path_peek(bytes, &sender, &recipient);
+    if (shaped && recipient != shell->tag && packet->socket != 0) {
+        pass_on(shell, packet, bytes);
+        return;
+    }
+    if (shaped && recipient == shell->tag)
         member = relay_find(shell->core, sender);
     if (member != RELAY_NONE)
         memcpy(key.bytes, relay_member_key(shell->core, member), sizeof(key.bytes));
@@ -128,27 +144,33 @@ static void path_packet(struct shell *shell, const struct os_batch_packet *packe
     os_timer_at(&shell->sweep, relay_deadline(shell->core));
 }
 
+static struct ppn_slice segment(const struct os_batch_packet *packet, size_t at)
+{
+    size_t left = packet->bytes.size - at;
+    return ppn_slice(packet->bytes.data + at, left < packet->segment ? left : packet->segment);
+}
+
 /* Segments of one sender came together; they are forwarded together, unless one of them is nothing
  * to forward. */
 static void on_packet(void *context, const struct os_batch_packet *packet)
 {
     struct shell *shell = context;
-    const uint8_t *bytes = packet->bytes.data;
     size_t size = packet->bytes.size;
-    uint32_t packets = 0;
+    uint32_t packets = 0, ours = 0;
     bool fine = packet->socket != 0;
-    if (bytes[0] == WIRE_PATH_MAGIC) {
-        for (size_t at = 0; at < size; at += packet->segment)
-            path_packet(
-                shell, packet,
-                ppn_slice(bytes + at, size - at < packet->segment ? size - at : packet->segment));
-        return;
+    for (size_t at = 0; at < size; at += packet->segment, packets++) {
+        struct ppn_slice one = segment(packet, at);
+        if (one.data[0] == WIRE_PATH_MAGIC) {
+            path_packet(shell, packet, one);
+            ours++;
+        } else {
+            fine = fine && looks_like_wireguard(one.data, one.size);
+        }
     }
-    for (size_t at = 0; at < size; at += packet->segment, packets++)
-        fine = fine && looks_like_wireguard(
-                           bytes + at, size - at < packet->segment ? size - at : packet->segment);
-    if (!fine) {
-        relay_drop(shell->core, RELAY_DROP_SHAPE, packets, size);
+    if (ours == packets)
+        return;
+    if (!fine || ours > 0) {
+        relay_drop(shell->core, RELAY_DROP_SHAPE, packets - ours, size);
         return;
     }
     struct relay_route route;

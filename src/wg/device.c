@@ -191,8 +191,8 @@ static void set_address(struct wg_device *device)
         wg_cidr_text(device->config.address, 48, network);
         size = snprintf(script, sizeof(script),
                         "addr replace %s dev %s nodad\nlink set dev %s mtu %d up\n"
-                        "route replace %s dev %s\n",
-                        own, name, name, WG_MTU, network, name);
+                        "route replace %s dev %s\nroute flush dev %s proto %d\n",
+                        own, name, name, WG_MTU, network, name, name, WG_ROUTE_PROTOCOL);
     }
     PPN_ASSERT(size > 0 && (size_t)size < sizeof(script));
     run_tool(device, argv, ppn_slice(script, (size_t)size));
@@ -520,6 +520,13 @@ void wg_device_run(struct wg_device *device, const struct wg_update *update)
     if (update->kind == WG_UPDATE_OBSERVE) {
         const char *argv[] = {"wg", "show", device->config.interface, "dump", NULL};
         run_tool(device, argv, ppn_slice(NULL, 0));
+        return;
+    }
+    if (update->count > 0 && update->changes[0].kind == WG_ROUTE) {
+        const char *argv[] = {"ip", "-6", "-batch", "-", NULL};
+        char script[WG_ROUTES_TEXT_MAX];
+        size_t size = wg_routes_script(script, device->config.interface, update);
+        run_tool(device, argv, ppn_slice(script, size));
         return;
     }
     wg_set_command(&device->command, device->config.interface, update);

@@ -14,6 +14,9 @@
  * that WireGuard's AllowedIPs alone decide which peer a packet goes to. (Plain: ADDRESS/48
  * on-link.)
  *
+ * A peer whose way carries less than the interface has a route of its own for its /96, with that
+ * MTU; such routes have a protocol number of ours and are flushed at the start.
+ *
  * A kernel interface outlives the daemon, and with it the sessions, so that a restart interrupts
  * nothing: open adopts it. wireguard-go dies with the daemon. wg_device_close(remove=true) takes
  * away what open made. The private key goes to the tools through a pipe, never in arguments. */
@@ -27,7 +30,7 @@
 struct os_loop;
 struct wg_device;
 
-enum { WG_INTERFACE_MAX = 15, WG_MTU = 1420, WG_PATH_MAX = 255 };
+enum { WG_INTERFACE_MAX = 15, WG_PATH_MAX = 255 };
 
 enum wg_mode { WG_MODE_AUTO, WG_MODE_KERNEL, WG_MODE_USERSPACE, WG_MODE_PLAIN };
 

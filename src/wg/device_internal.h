@@ -11,6 +11,8 @@ enum {
     WG_KEY_TEXT = 45,      /* base64 and NUL */
     WG_CIDR_TEXT = 56 + 4, /* "address/length" and NUL */
     WG_SET_ARGUMENTS_MAX = 3 + WG_BATCH_MAX * 8 + 1,
+    WG_ROUTE_PROTOCOL = 201, /* of our routes for single peers: unassigned in rt_protos */
+    WG_ROUTES_TEXT_MAX = WG_BATCH_MAX * (WG_CIDR_TEXT + WG_INTERFACE_MAX + 48),
     WG_SET_TEXT_MAX = WG_BATCH_MAX * (WG_KEY_TEXT + WG_CIDR_TEXT + 56 + 8)
 };
 
@@ -23,6 +25,10 @@ struct wg_set_command {
 
 void wg_set_command(struct wg_set_command *command, const char *interface,
                     const struct wg_update *update);
+
+/* Lines for `ip -6 -batch -`: the routes of an update that holds nothing else. */
+size_t wg_routes_script(char text[static WG_ROUTES_TEXT_MAX], const char *interface,
+                        const struct wg_update *update);
 
 /* The output of `wg show NAME dump`: the interface's line, then one line a peer. Strict: a field
  * too many, a malformed number or an unfinished line is CORRUPT, more than WG_DEVICE_PEERS_MAX

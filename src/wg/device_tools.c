@@ -90,6 +90,24 @@ void wg_set_command(struct wg_set_command *command, const char *interface,
         change_arguments(command, &update->changes[i]);
 }
 
+size_t wg_routes_script(char text[static WG_ROUTES_TEXT_MAX], const char *interface,
+                        const struct wg_update *update)
+{
+    size_t used = 0;
+    for (size_t i = 0; i < update->count; i++) {
+        char allowed[WG_CIDR_TEXT];
+        const struct wg_change *change = &update->changes[i];
+        PPN_ASSERT(change->kind == WG_ROUTE);
+        wg_cidr_text(change->allowed, 96, allowed);
+        int size = snprintf(text + used, WG_ROUTES_TEXT_MAX - used,
+                            "route replace %s dev %s proto %d mtu %u\n", allowed, interface,
+                            WG_ROUTE_PROTOCOL, (unsigned)change->mtu);
+        PPN_ASSERT(size > 0 && (size_t)size < WG_ROUTES_TEXT_MAX - used);
+        used += (size_t)size;
+    }
+    return used;
+}
+
 static bool parse_number(const char *text, uint64_t *value)
 {
     *value = 0;

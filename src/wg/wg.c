@@ -7,11 +7,13 @@
 #include "base/assert.h"
 #include "wg/wg_internal.h"
 
-/* The device is read often while a peer is being connected to, seldom otherwise: one read is one
- * short child process. */
+/* The device is read often while a peer is being connected to, else less often: one read is one
+ * short child process (1 ms) and some microseconds a peer. */
 enum {
     OBSERVE_BUSY_MS = 1000,
-    OBSERVE_CALM_MS = 10000,
+    OBSERVE_MS = 2000,    /* so long may packets go into a dead way before anybody knows of them */
+    OBSERVE_PEER_MS = 10, /* more for each peer: a thousandth of a CPU, however many */
+    OBSERVE_ALONE_MS = 10000,
     BUSY_S = 30, /* after that an unreachable peer is no reason to hurry */
     RETRY_MIN_MS = 500,
     RETRY_MAX_MS = 8000
@@ -60,7 +62,7 @@ static struct wg_peer *peer_find(const struct wg *wg, const struct ppn_node_id *
     return bsearch(&wanted, wg->peers, wg->peer_count, sizeof(*wg->peers), peer_compare);
 }
 
-const struct wg_peer *wg_peer_by_key(const struct wg *wg, const struct wg_key *key)
+struct wg_peer *wg_peer_by_key(const struct wg *wg, const struct wg_key *key)
 {
     struct wg_index wanted = {.peer = 0};
     memcpy(wanted.bytes, key->bytes, WG_KEY_SIZE);
@@ -103,6 +105,8 @@ static void inherit_endpoints(const struct wg *wg, struct wg_peer *peer)
     const struct wg_peer *before = peer_find(wg, &peer->node);
     if (before != NULL) {
         peer->endpoints = before->endpoints;
+        peer->route_mtu = before->route_mtu;
+        peer->anew = before->anew;
         return;
     }
     for (size_t i = 0; i < wg->kept_count; i++) {
@@ -274,7 +278,12 @@ static void trust(struct wg *wg, struct ppn_instant now)
 {
     wg->device_known = true;
     wg->retry = ppn_ms(RETRY_MIN_MS);
-    wg->observe_at = ppn_after(now, ppn_ms(hurry(wg, now) ? OBSERVE_BUSY_MS : OBSERVE_CALM_MS));
+    struct ppn_duration wait = ppn_ms(OBSERVE_ALONE_MS);
+    if (hurry(wg, now))
+        wait = ppn_ms(OBSERVE_BUSY_MS);
+    else if (wg->entry_count > 0)
+        wait = ppn_ms(OBSERVE_MS + (int64_t)wg->entry_count * OBSERVE_PEER_MS);
+    wg->observe_at = ppn_after(now, wait);
 }
 
 static enum ppn_error take_answer(struct wg *wg, struct ppn_instant now,
@@ -305,6 +314,33 @@ static enum ppn_error take_answer(struct wg *wg, struct ppn_instant now,
     return PPN_OK;
 }
 
+static enum ppn_error take_path(struct wg *wg, struct ppn_instant now, const struct wg_event *event)
+{
+    bool proven = event->path.endpoint.port != 0;
+    if (proven && (event->path.mtu < WG_MTU_MIN || event->path.mtu > WG_MTU))
+        return PPN_ERROR_INVALID;
+    struct wg_endpoints *endpoints = endpoints_of(wg, &event->path.node);
+    endpoints->has_path = proven;
+    endpoints->path = event->path.endpoint;
+    if (!proven)
+        return PPN_OK;
+    endpoints->path_keepalive_s = event->path.keepalive_s;
+    endpoints->mtu = event->path.mtu;
+    struct wg_peer *peer = peer_find(wg, &event->path.node);
+    const struct wg_entry *entry = peer != NULL ? wg_entry_find(wg, &peer->key) : NULL;
+    /* What it sent since it chose its endpoint went nowhere. */
+    if (entry != NULL && entry->seen.has_endpoint && !wg_session_alive(entry, now) &&
+        !wg_endpoint_equal(&entry->seen.endpoint, &endpoints->path))
+        peer->anew = true;
+    return PPN_OK;
+}
+
+static void forget_routes(struct wg *wg)
+{
+    for (size_t i = 0; i < wg->peer_count; i++)
+        wg->peers[i].route_mtu = 0;
+}
+
 static enum ppn_error take(struct wg *wg, struct ppn_instant now, const struct wg_event *event)
 {
     struct wg_endpoints *endpoints;
@@ -328,10 +364,7 @@ static enum ppn_error take(struct wg *wg, struct ppn_instant now, const struct w
         endpoints->hint = event->hint.endpoint;
         return PPN_OK;
     case WG_EVENT_PATH:
-        endpoints = endpoints_of(wg, &event->path.node);
-        endpoints->has_path = event->path.endpoint.port != 0;
-        endpoints->path = event->path.endpoint;
-        return PPN_OK;
+        return take_path(wg, now, event);
     case WG_EVENT_LOCAL:
         return take_local(wg, event);
     case WG_EVENT_APPLIED:
@@ -339,6 +372,7 @@ static enum ppn_error take(struct wg *wg, struct ppn_instant now, const struct w
         return take_answer(wg, now, event);
     case WG_EVENT_RESET:
         wg->entry_count = 0;
+        forget_routes(wg);
         wg->outstanding = WG_UPDATE_NONE;
         trust(wg, now);
         return PPN_OK;

@@ -15,7 +15,8 @@
  *  - A batch holds removals before additions before changes, and no addition or change as long as
  *    a removal is still due (removals beyond one batch fill the next).
  *  - A peer found on the device that the log does not know is removed, whoever put it there.
- *  - A peer that gets its first endpoint is removed and, by the next batch, added anew.
+ *  - A peer that gets its first endpoint is removed and, by the next batch, added anew; so is one
+ *    without a session when a way to it is proven: WireGuard would wait 5 s from its last attempt.
  *  - An endpoint with a fresh handshake over which packets still arrive is never replaced. */
 
 #include <stdbool.h>
@@ -36,7 +37,9 @@ enum {
     WG_PREFIX_MAX = 32,                     /* local prefixes looked at */
     WG_CANDIDATES_MAX =
         PPN_ENDPOINTS_MAX + 3, /* the proven way, the hint, the last one that worked */
-    WG_KEEPALIVE_S = 25        /* below the 30 s that RFC 4787's laggards keep a mapping */
+    WG_KEEPALIVE_S = 25,       /* below the 30 s that RFC 4787's laggards keep a mapping */
+    WG_MTU = 1420,             /* of the interface */
+    WG_MTU_MIN = 1280          /* of IPv6 */
 };
 
 struct wg_key {
@@ -97,7 +100,13 @@ struct wg_event {
         struct {
             struct ppn_node_id node;
             struct ppn_endpoint endpoint;
-        } hint, path;
+        } hint;
+        struct {
+            struct ppn_node_id node;
+            struct ppn_endpoint endpoint;
+            uint16_t keepalive_s; /* 0: the way needs none */
+            uint16_t mtu;         /* WG_MTU_MIN..WG_MTU, for packets to that peer */
+        } path;
         struct {
             bool behind_nat; /* no public address of our own: keep the NAT's mapping alive */
             size_t count;    /* <= WG_PREFIX_MAX */
@@ -116,10 +125,11 @@ struct wg_event {
 };
 
 enum wg_change_kind {
-    WG_REMOVE,  /* key */
-    WG_ADD,     /* key, allowed, keepalive_s, and the endpoint if there is one */
-    WG_ALLOWED, /* key, allowed: replace what the peer has */
-    WG_ENDPOINT /* key, keepalive_s, and the endpoint if it changes; the peer exists */
+    WG_REMOVE,   /* key */
+    WG_ADD,      /* key, allowed, keepalive_s, and the endpoint if there is one */
+    WG_ALLOWED,  /* key, allowed: replace what the peer has */
+    WG_ENDPOINT, /* key, keepalive_s, and the endpoint if it changes; the peer exists */
+    WG_ROUTE     /* allowed, mtu: no packet larger than that goes to it. Alone in its batch */
 };
 
 struct wg_change {
@@ -129,6 +139,7 @@ struct wg_change {
     bool has_endpoint;
     struct ppn_endpoint endpoint;
     uint16_t keepalive_s;
+    uint16_t mtu;
 };
 
 enum wg_update_kind {
@@ -160,6 +171,8 @@ enum { WG_KEPT_MAX = 64 }; /* nodes whose endpoints came before the log named th
 struct wg_endpoints {
     bool has_hint, has_path;
     struct ppn_endpoint hint, path;
+    uint16_t path_keepalive_s;
+    uint16_t mtu; /* 0: as the interface */
     uint32_t count;
     struct ppn_candidate list[PPN_ENDPOINTS_MAX];
 };
@@ -203,6 +216,9 @@ void wg_free(struct wg *wg);
  * outstanding is ignored, since RESET may cross it. */
 enum ppn_error wg_step(struct wg *wg, struct ppn_instant now, const struct wg_event *event,
                        struct wg_update *update) PPN_CHECK;
+
+/* Whether an address lies within a prefix. */
+bool wg_prefix_has(const struct wg_prefix *prefix, const uint8_t address[static 16]);
 
 /* When a TICK is due; PPN_NEVER while an operation is outstanding. */
 struct ppn_instant wg_deadline(const struct wg *wg);

@@ -4,8 +4,11 @@
 #include "base/assert.h"
 #include "wg/wg_internal.h"
 
-static uint16_t keepalive(const struct wg *wg)
+/* A way that was proven says for itself what it needs. */
+static uint16_t keepalive(const struct wg *wg, const struct wg_peer *peer)
 {
+    if (peer->endpoints.has_path)
+        return peer->endpoints.path_keepalive_s;
     return wg->behind_nat ? WG_KEEPALIVE_S : 0;
 }
 
@@ -20,13 +23,14 @@ static struct wg_change *next_change(struct wg_update *update, enum wg_change_ki
     return change;
 }
 
-/* A peer that had no endpoint and gets its first one. What was sent to it before counted as a
- * handshake attempt all the same, and WireGuard makes the next one REKEY_TIMEOUT (5 s) later; a
- * peer made anew makes it at once. No session is lost: without an endpoint there was none. */
+/* A peer that had no endpoint and gets its first one, or had a wrong one and no session. What was
+ * sent to it before counted as a handshake attempt all the same, and WireGuard makes the next one
+ * REKEY_TIMEOUT (5 s) later; a peer made anew makes it at once. No session is lost. */
 static bool begins_anew(const struct wg *wg, const struct wg_entry *entry,
                         const struct wg_peer *peer)
 {
-    return !entry->seen.has_endpoint && !entry->seen.has_handshake && wg_endpoint_likely(wg, peer);
+    return peer->anew || (!entry->seen.has_endpoint && !entry->seen.has_handshake &&
+                          wg_endpoint_likely(wg, peer));
 }
 
 /* False when not all of them fitted. */
@@ -60,7 +64,7 @@ static bool additions(const struct wg *wg, struct wg_update *update)
         change->has_endpoint = wg_endpoint_order(wg, peer, NULL, order) > 0;
         if (change->has_endpoint)
             change->endpoint = order[0];
-        change->keepalive_s = change->has_endpoint ? WG_KEEPALIVE_S : keepalive(wg);
+        change->keepalive_s = change->has_endpoint ? WG_KEEPALIVE_S : keepalive(wg, peer);
     }
     return true;
 }
@@ -90,14 +94,34 @@ static void corrections(const struct wg *wg, struct ppn_instant now, struct wg_u
             continue;
         struct ppn_endpoint endpoint = {{0}, 0};
         bool moves = wg_endpoint_choose(wg, peer, entry, now, &endpoint);
-        if (!moves && entry->seen.keepalive_s == keepalive(wg))
+        if (!moves && entry->seen.keepalive_s == keepalive(wg, peer))
             continue;
         struct wg_change *change = next_change(update, WG_ENDPOINT, &peer->key);
         if (change == NULL)
             return;
         change->has_endpoint = moves;
         change->endpoint = endpoint;
-        change->keepalive_s = keepalive(wg);
+        change->keepalive_s = keepalive(wg, peer);
+    }
+}
+
+static uint16_t route_mtu(uint16_t mtu)
+{
+    return mtu == 0 ? WG_MTU : mtu;
+}
+
+/* Once the peers are right: another tool carries these out. */
+static void routes(const struct wg *wg, struct wg_update *update)
+{
+    for (size_t i = 0; i < wg->peer_count; i++) {
+        const struct wg_peer *peer = &wg->peers[i];
+        if (route_mtu(peer->endpoints.mtu) == route_mtu(peer->route_mtu))
+            continue;
+        struct wg_change *change = next_change(update, WG_ROUTE, &peer->key);
+        if (change == NULL)
+            return;
+        memcpy(change->allowed, peer->allowed, sizeof(change->allowed));
+        change->mtu = route_mtu(peer->endpoints.mtu);
     }
 }
 
@@ -109,13 +133,18 @@ bool wg_diff(const struct wg *wg, struct ppn_instant now, struct wg_update *upda
     update->log_version = wg->log_version;
     if (removals(wg, update) && additions(wg, update))
         corrections(wg, now, update);
+    if (update->count == 0)
+        routes(wg, update);
     return update->count > 0;
 }
 
 static void remove_entry(struct wg *wg, const struct wg_key *key)
 {
     struct wg_entry *entry = wg_entry_find(wg, key);
+    struct wg_peer *peer = wg_peer_by_key(wg, key);
     PPN_ASSERT(entry != NULL);
+    if (peer != NULL)
+        peer->anew = false;
     size_t index = (size_t)(entry - wg->entries);
     memmove(entry, entry + 1, (wg->entry_count - index - 1) * sizeof(*entry));
     wg->entry_count--;
@@ -159,11 +188,20 @@ static void change_entry(struct wg *wg, struct ppn_instant now, const struct wg_
     wg_entry_tried(wg, entry, choices, now);
 }
 
+static void change_route(struct wg *wg, const struct wg_change *change)
+{
+    struct wg_peer *peer = wg_peer_by_key(wg, &change->key);
+    if (peer != NULL)
+        peer->route_mtu = change->mtu;
+}
+
 void wg_diff_applied(struct wg *wg, struct ppn_instant now, const struct wg_update *update)
 {
     for (size_t i = 0; i < update->count; i++) {
         if (update->changes[i].kind == WG_REMOVE)
             remove_entry(wg, &update->changes[i].key);
+        else if (update->changes[i].kind == WG_ROUTE)
+            change_route(wg, &update->changes[i]);
         else
             change_entry(wg, now, &update->changes[i]);
     }

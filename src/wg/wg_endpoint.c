@@ -43,7 +43,7 @@ static bool dialable(const struct ppn_endpoint *endpoint, const uint8_t mesh[sta
     return memcmp(a, mesh, 6) != 0;
 }
 
-static bool within(const struct wg_prefix *prefix, const uint8_t address[static 16])
+bool wg_prefix_has(const struct wg_prefix *prefix, const uint8_t address[static 16])
 {
     uint32_t bits = prefix->length;
     if (is_ipv4(prefix->address)) {
@@ -63,7 +63,8 @@ static bool within(const struct wg_prefix *prefix, const uint8_t address[static 
 static uint32_t rank(const struct wg *wg, const struct ppn_candidate *candidate)
 {
     for (size_t i = 0; i < wg->prefix_count; i++) {
-        if (wg->prefixes[i].length > 0 && within(&wg->prefixes[i], candidate->endpoint.address))
+        if (wg->prefixes[i].length > 0 &&
+            wg_prefix_has(&wg->prefixes[i], candidate->endpoint.address))
             return 0;
     }
     switch (candidate->kind) {
@@ -126,12 +127,15 @@ static struct ppn_duration handshake_age(const struct wg_entry *entry, struct pp
     return ppn_ns(entry->seen.handshake_age.ns + ppn_between(entry->seen_at, now).ns);
 }
 
+bool wg_session_alive(const struct wg_entry *entry, struct ppn_instant now)
+{
+    return entry->seen.has_handshake && handshake_age(entry, now).ns < ppn_seconds(FRESH_S).ns;
+}
+
 bool wg_path_good(const struct wg_entry *entry, struct ppn_instant now)
 {
     const struct wg_observed *seen = &entry->seen;
-    if (!seen->has_endpoint || !seen->has_handshake)
-        return false;
-    if (handshake_age(entry, now).ns >= ppn_seconds(FRESH_S).ns)
+    if (!seen->has_endpoint || !wg_session_alive(entry, now))
         return false;
     bool sent = seen->tx_bytes > entry->tx_at_heard + SILENCE_BYTES;
     bool silent = ppn_between(entry->heard_at, now).ns >= ppn_seconds(SILENCE_S).ns;

@@ -13,6 +13,8 @@ struct wg_peer {
     struct wg_key key;
     uint8_t allowed[16]; /* host bits zero */
     struct wg_endpoints endpoints;
+    uint16_t route_mtu; /* as the device has it; 0: no route of its own */
+    bool anew;          /* a way was proven and there is no session: begin one at once */
 };
 
 /* A key or an address and whose it is, for sorted look-up; a shorter one is padded with zeros. */
@@ -42,6 +44,9 @@ bool wg_endpoint_equal(const struct ppn_endpoint *a, const struct ppn_endpoint *
 
 /* Handshake fresh and not sending into silence. */
 bool wg_path_good(const struct wg_entry *entry, struct ppn_instant now);
+
+/* A handshake so fresh that packets can be read with its keys. */
+bool wg_session_alive(const struct wg_entry *entry, struct ppn_instant now);
 
 /* Sent something on the present endpoint, or cannot tell; no handshake came of it. */
 bool wg_path_tried(const struct wg_entry *entry);
@@ -73,4 +78,4 @@ void wg_diff_applied(struct wg *wg, struct ppn_instant now, const struct wg_upda
 /* wg.c */
 
 struct wg_entry *wg_entry_find(const struct wg *wg, const struct wg_key *key);
-const struct wg_peer *wg_peer_by_key(const struct wg *wg, const struct wg_key *key);
+struct wg_peer *wg_peer_by_key(const struct wg *wg, const struct wg_key *key);

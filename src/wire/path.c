@@ -114,6 +114,7 @@ static void write_body(struct ppn_writer *writer, const struct wire_path_packet 
     case WIRE_PATH_PONG:
         write_endpoint(writer, &packet->pong.observed);
         write_u16(writer, packet->pong.size);
+        ppn_write_u8(writer, packet->pong.missed);
         break;
     case WIRE_PATH_BIND:
     case WIRE_PATH_MAILBOX:
@@ -200,6 +201,7 @@ static bool read_body(struct cursor *cursor, struct wire_path_packet *packet)
     case WIRE_PATH_PONG:
         read_endpoint(cursor, &packet->pong.observed);
         packet->pong.size = read_u16(cursor);
+        packet->pong.missed = *cursor->next++;
         return true;
     case WIRE_PATH_BIND:
     case WIRE_PATH_MAILBOX:
@@ -251,5 +253,26 @@ enum ppn_error wire_path_decode(struct ppn_slice datagram, const struct wire_pat
             return PPN_ERROR_INVALID;
     }
     *packet = read;
+    return PPN_OK;
+}
+
+enum { CALL_KIND = 16, CALL_MOVED = 1 };
+
+void wire_path_call_encode(bool moved, uint8_t bytes[static WIRE_PATH_CALL_SIZE])
+{
+    bytes[0] = WIRE_PATH_MAGIC;
+    bytes[OFFSET_VERSION] = WIRE_PATH_VERSION;
+    bytes[OFFSET_KIND] = CALL_KIND;
+    bytes[OFFSET_FLAGS] = moved ? CALL_MOVED : 0;
+}
+
+enum ppn_error wire_path_call_decode(struct ppn_slice datagram, bool *moved)
+{
+    const uint8_t *bytes = datagram.data;
+    if (datagram.size != WIRE_PATH_CALL_SIZE || bytes[0] != WIRE_PATH_MAGIC ||
+        bytes[OFFSET_VERSION] != WIRE_PATH_VERSION || bytes[OFFSET_KIND] != CALL_KIND ||
+        (bytes[OFFSET_FLAGS] & ~CALL_MOVED) != 0)
+        return PPN_ERROR_INVALID;
+    *moved = bytes[OFFSET_FLAGS] == CALL_MOVED;
     return PPN_OK;
 }

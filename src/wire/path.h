@@ -72,6 +72,7 @@ struct wire_path_packet {
         struct {
             struct ppn_endpoint observed; /* where the PING came from */
             uint16_t size;                /* of the PING as it arrived */
+            uint8_t missed; /* questions that the answerer asked in vain just before */
         } pong;
         struct {
             uint64_t node; /* tag: whose mailbox this should be */
@@ -115,3 +116,11 @@ enum ppn_error wire_path_encode(const struct wire_path_packet *packet,
  * version does not know, flags or padding that are not zero). */
 enum ppn_error wire_path_decode(struct ppn_slice datagram, const struct wire_path_key *key,
                                 struct wire_path_packet *packet) PPN_CHECK;
+
+/* CALL: a datagram inside the mesh, whose source address names its sender: "I look for a way to you
+ * now; do the same". moved: my addresses changed. */
+enum { WIRE_PATH_CALL_SIZE = 4 };
+
+void wire_path_call_encode(bool moved, uint8_t bytes[static WIRE_PATH_CALL_SIZE]);
+/* INVALID: none of this version. */
+enum ppn_error wire_path_call_decode(struct ppn_slice datagram, bool *moved) PPN_CHECK;

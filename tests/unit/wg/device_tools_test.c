@@ -109,3 +109,22 @@ Test(wg_keys, a_private_key_is_clamped_and_gives_its_public_one)
     cr_assert(memcmp(&made, &again, sizeof(made)) == 0);
     cr_assert((private_key[0] & 7) == 0 && (private_key[31] & 0xc0) == 0x40);
 }
+
+Test(wg_routes, are_lines_for_ip_batch)
+{
+    struct wg_update update = {.kind = WG_UPDATE_APPLY, .count = WG_BATCH_MAX};
+    static char text[WG_ROUTES_TEXT_MAX];
+    for (size_t i = 0; i < WG_BATCH_MAX; i++) {
+        update.changes[i] = (struct wg_change){.kind = WG_ROUTE, .mtu = 1280};
+        memset(update.changes[i].allowed, 0xfd, 12);
+        update.changes[i].allowed[11] = (uint8_t)i;
+    }
+    size_t size = wg_routes_script(text, "abcdefghijklmno", &update);
+    static const char first[] =
+        "route replace fdfd:fdfd:fdfd:fdfd:fdfd:fd00::/96 dev abcdefghijklmno proto 201 mtu 1280\n";
+    cr_assert(size < sizeof(text) && strncmp(text, first, strlen(first)) == 0, "%s", text);
+    size_t lines = 0;
+    for (size_t i = 0; i < size; i++)
+        lines += text[i] == '\n';
+    cr_assert_eq(lines, WG_BATCH_MAX);
+}

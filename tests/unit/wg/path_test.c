@@ -2,283 +2,343 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-#include "wg/path.h"
-
-/* A world of one pair in virtual time: places that answer or not after a delay, a relay with one
- * mailbox, and WireGuard, whose endpoint is what the core said last. */
-
-enum { PLACES_MAX = 6, PENDING_MAX = 64, RELAY_MAILBOX = 60001 };
-
-struct place {
-    struct ppn_endpoint at; /* a relay: its own port */
-    enum path_class class;
-    bool answers;
-    int64_t delay_ms;
-};
-
-struct world {
-    struct path path;
-    struct ppn_instant now;
-    size_t place_count, pending_count;
-    struct place places[PLACES_MAX];
-    struct {
-        struct ppn_instant at;
-        struct path_event event;
-    } pending[PENDING_MAX];
-    struct ppn_endpoint endpoint;
-    uint32_t moves, calls, questions;
-    uint64_t tx_bytes;
-};
-
-static struct ppn_endpoint at(uint8_t host, uint16_t port)
-{
-    struct ppn_endpoint endpoint = {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 192, 0, 2, host},
-                                    port};
-    return endpoint;
-}
-
-static struct place *place(struct world *world, const struct ppn_endpoint *to)
-{
-    for (size_t i = 0; i < world->place_count; i++) {
-        const struct place *one = &world->places[i];
-        bool port =
-            one->at.port == to->port || (one->class == PATH_RELAY && to->port == RELAY_MAILBOX);
-        if (port && memcmp(one->at.address, to->address, sizeof(to->address)) == 0)
-            return &world->places[i];
-    }
-    return NULL;
-}
-
-static void carry_out(struct world *world, const struct path_updates *updates)
-{
-    cr_assert_leq(updates->count, PATH_UPDATES_MAX);
-    for (size_t i = 0; i < updates->count; i++) {
-        const struct path_update *update = &updates->list[i];
-        if (update->kind == PATH_CALL) {
-            world->calls++;
-            continue;
-        }
-        if (update->kind == PATH_ENDPOINT) {
-            const struct path_way *way = path_current(&world->path);
-            cr_assert(way != NULL && way->proven, "only proven ways are chosen");
-            world->endpoint = update->to;
-            world->moves++;
-            continue;
-        }
-        world->questions++;
-        const struct place *to = place(world, &update->to);
-        if (to == NULL || !to->answers || world->pending_count == PENDING_MAX)
-            continue;
-        struct path_event event = {.kind = PATH_PONG, .from = update->to, .nonce = update->nonce};
-        if (update->kind == PATH_SEND_MAILBOX) {
-            event.kind = PATH_MAILBOX_IS;
-            event.port = RELAY_MAILBOX;
-        }
-        if (update->kind == PATH_SEND_BIND)
-            event.kind = PATH_BOUND;
-        world->pending[world->pending_count].at = ppn_after(world->now, ppn_ms(to->delay_ms));
-        world->pending[world->pending_count++].event = event;
-    }
-}
-
-static void step(struct world *world, const struct path_event *event)
-{
-    struct path_updates updates;
-    cr_assert_eq(path_step(&world->path, world->now, event, &updates), PPN_OK);
-    carry_out(world, &updates);
-}
-
-static void traffic(struct world *world)
-{
-    struct path_event event = {.kind = PATH_WIREGUARD};
-    event.wireguard.has_endpoint = world->endpoint.port != 0;
-    event.wireguard.endpoint = world->endpoint;
-    event.wireguard.tx_bytes = world->tx_bytes += 100;
-    step(world, &event);
-}
-
-/* In steps of 10 ms; packets are sent ten times a second if `talking`. */
-static void pass(struct world *world, int64_t ms, bool talking)
-{
-    for (int64_t t = 0; t < ms; t += 10) {
-        world->now = ppn_after(world->now, ppn_ms(10));
-        for (size_t i = 0; i < world->pending_count; i++) {
-            if (!ppn_due(world->pending[i].at, world->now))
-                continue;
-            struct path_event event = world->pending[i].event;
-            world->pending[i--] = world->pending[--world->pending_count];
-            step(world, &event);
-        }
-        if (talking && t % 100 == 0)
-            traffic(world);
-        const struct path_event tick = {.kind = PATH_TICK};
-        if (ppn_due(path_deadline(&world->path), world->now))
-            step(world, &tick);
-        cr_assert(ppn_before(world->now, path_deadline(&world->path)), "no busy loop");
-    }
-}
-
-static void add(struct world *world, struct ppn_endpoint where, enum path_class class, int64_t ms)
-{
-    world->places[world->place_count++] = (struct place){where, class, true, ms};
-}
-
-static void name_all(struct world *world)
-{
-    struct path_candidate list[PLACES_MAX];
-    for (size_t i = 0; i < world->place_count; i++)
-        list[i] = (struct path_candidate){world->places[i].class, world->places[i].at};
-    struct path_event event = {.kind = PATH_CANDIDATES};
-    event.candidates.count = world->place_count;
-    event.candidates.list = list;
-    step(world, &event);
-}
-
-static void begin(struct world *world, uint64_t seed)
-{
-    memset(world, 0, sizeof(*world));
-    path_init(&world->path, world->now, seed);
-}
-
-static enum path_class class_now(const struct world *world)
-{
-    const struct path_way *way = path_current(&world->path);
-    cr_assert(way != NULL);
-    return way->class;
-}
+#include "path_world.h"
 
 Test(path, symmetric_nats_meet_at_a_relay)
 {
     struct world world;
-    begin(&world, 1);
-    add(&world, at(1, 51820), PATH_PUNCHED, 20);
-    add(&world, at(9, 51821), PATH_RELAY, 20);
-    world.places[0].answers = false;
-    name_all(&world);
-    pass(&world, 500, true);
-    cr_assert_eq(class_now(&world), PATH_RELAY);
+    world_begin(&world, 1);
+    world_add(&world, world_at(1, 51820), PATH_PUNCHED, 20)->answers = false;
+    world_add(&world, world_at(9, 51821), PATH_RELAY, 20);
+    world_name_all(&world);
+    world_pass(&world, 500, true);
+    cr_assert_eq(world_class(&world), PATH_RELAY);
     cr_assert_eq(world.endpoint.port, RELAY_MAILBOX);
-    pass(&world, 20000, true);
+    world_pass(&world, 20000, true);
     cr_assert_eq(world.moves, 1);
-    cr_assert_gt(world.calls, 0, "and goes on asking for more");
+    cr_assert_gt(world.calls, 1, "and goes on asking for more");
 }
 
 Test(path, a_punched_way_replaces_the_relay_once)
 {
     struct world world;
-    begin(&world, 2);
-    add(&world, at(1, 51820), PATH_PUNCHED, 20);
-    add(&world, at(9, 51821), PATH_RELAY, 20);
-    world.places[0].answers = false;
-    name_all(&world);
-    pass(&world, 10000, true);
+    world_begin(&world, 2);
+    world_add(&world, world_at(1, 51820), PATH_PUNCHED, 20)->answers = false;
+    world_add(&world, world_at(9, 51821), PATH_RELAY, 20);
+    world_name_all(&world);
+    world_pass(&world, 10000, true);
     world.places[0].answers = true;
     const struct path_event called = {.kind = PATH_CALLED};
-    step(&world, &called);
-    pass(&world, 100, true);
-    cr_assert_eq(class_now(&world), PATH_PUNCHED);
-    pass(&world, 60000, true);
+    world_step(&world, &called);
+    world_pass(&world, 100, true);
+    cr_assert_eq(world_class(&world), PATH_PUNCHED);
+    world_pass(&world, 60000, true);
     cr_assert_eq(world.moves, 2);
 }
 
 Test(path, lan_is_better_than_public_whatever_the_delay)
 {
     struct world world;
-    begin(&world, 3);
-    add(&world, at(1, 51820), PATH_PUBLIC, 10);
-    add(&world, at(2, 51820), PATH_LAN, 200);
-    name_all(&world);
-    pass(&world, 1000, true);
-    cr_assert_eq(class_now(&world), PATH_LAN);
+    world_begin(&world, 3);
+    world_add(&world, world_at(1, 51820), PATH_PUBLIC, 10);
+    world_add(&world, world_at(2, 51820), PATH_LAN, 200);
+    world_name_all(&world);
+    world_pass(&world, 1000, true);
+    cr_assert_eq(world_class(&world), PATH_LAN);
 }
 
 Test(path, a_dead_relay_is_left_within_four_seconds)
 {
     struct world world;
-    begin(&world, 4);
-    add(&world, at(8, 51821), PATH_RELAY, 10);
-    add(&world, at(9, 51821), PATH_RELAY, 30);
-    name_all(&world);
-    pass(&world, 7000, true);
+    world_begin(&world, 4);
+    world_add(&world, world_at(8, 51821), PATH_RELAY, 10);
+    world_add(&world, world_at(9, 51821), PATH_RELAY, 12);
+    world_name_all(&world);
+    world_pass(&world, 7000, true);
     cr_assert_eq(world.endpoint.address[15], 8);
-    world.places[0].answers = false;
-    pass(&world, 4000, true);
+    world.places[0].answers = world.places[0].relays = false;
+    world_pass(&world, 4000, true);
     cr_assert_eq(world.endpoint.address[15], 9);
     cr_assert_eq(world.moves, 2);
-    world.places[0].answers = true;
-    pass(&world, 120000, true);
-    cr_assert_eq(world.moves, 2, "relays are not traded for delay");
+    world.places[0].answers = world.places[0].relays = true;
+    world_pass(&world, 120000, true);
+    cr_assert_eq(world.moves, 2, "relays are not traded for a little delay");
+}
+
+Test(path, a_peer_that_left_the_relay_is_noticed_though_the_relay_answers)
+{
+    struct world world;
+    world_begin(&world, 4);
+    world_add(&world, world_at(8, 51821), PATH_RELAY, 10);
+    world_add(&world, world_at(9, 51821), PATH_RELAY, 12);
+    world_name_all(&world);
+    world_pass(&world, 20000, true);
+    cr_assert_eq(world.endpoint.address[15], 8);
+    world.places[0].answers = false;
+    world_pass(&world, 4500, true);
+    cr_assert_eq(world.endpoint.address[15], 9);
+    cr_assert_eq(path_way_standing(&world.path, &world.path.ways[0]), PATH_PEER_AWAY);
+    world.places[0].relays = false;
+    world_pass(&world, 20000, true);
+    cr_assert_eq(path_way_standing(&world.path, &world.path.ways[0]), PATH_NO_RELAY);
+}
+
+Test(path, a_much_nearer_relay_is_taken_in_time)
+{
+    struct world world;
+    world_begin(&world, 4);
+    world_add(&world, world_at(8, 51821), PATH_RELAY, 80);
+    world_add(&world, world_at(9, 51821), PATH_RELAY, 10)->relays = false;
+    world_name_all(&world);
+    world_pass(&world, 5000, true);
+    cr_assert_eq(world.endpoint.address[15], 8);
+    world.places[1].relays = true;
+    world_pass(&world, 60000, true);
+    cr_assert_eq(world.endpoint.address[15], 9);
+    cr_assert_eq(world.moves, 2);
+}
+
+Test(path, a_dead_way_without_packets_is_left_within_fifteen_seconds)
+{
+    struct world world;
+    world_begin(&world, 5);
+    world_add(&world, world_at(1, 51820), PATH_LAN, 10);
+    world_add(&world, world_at(9, 51821), PATH_RELAY, 30);
+    world_name_all(&world);
+    world_pass(&world, 200000, false);
+    cr_assert_eq(world_class(&world), PATH_LAN);
+    world.places[0].answers = false;
+    world_pass(&world, 15000, false);
+    cr_assert_eq(world_class(&world), PATH_RELAY, "though the relay had rested");
+}
+
+Test(path, a_bind_that_a_nat_lost_is_renewed_at_the_first_miss)
+{
+    struct world world;
+    world_begin(&world, 5);
+    world_add(&world, world_at(9, 51821), PATH_RELAY, 30);
+    world_name_all(&world);
+    world_pass(&world, 7000, true);
+    uint32_t binds = world.binds;
+    world.places[0].answers = false;
+    world_pass(&world, 2800, true);
+    cr_assert_gt(world.binds, binds);
 }
 
 Test(path, nothing_proven_leaves_the_endpoint)
 {
     struct world world;
-    begin(&world, 5);
-    add(&world, at(1, 51820), PATH_PUBLIC, 10);
-    add(&world, at(2, 51820), PATH_PUNCHED, 10);
-    name_all(&world);
-    pass(&world, 3000, true);
+    world_begin(&world, 5);
+    world_add(&world, world_at(1, 51820), PATH_PUBLIC, 10);
+    world_add(&world, world_at(2, 51820), PATH_PUNCHED, 10);
+    world_name_all(&world);
+    world_pass(&world, 3000, true);
     world.places[0].answers = world.places[1].answers = false;
-    pass(&world, 60000, true);
+    world_pass(&world, 60000, true);
     cr_assert_eq(world.moves, 1);
     cr_assert_eq(world.endpoint.address[15], 1);
 }
 
-Test(path, after_sleep_everything_is_proven_anew)
+Test(path, after_sleep_everything_is_proven_anew_and_the_peer_is_told)
 {
     struct world world;
-    begin(&world, 6);
-    add(&world, at(1, 51820), PATH_LAN, 10);
-    add(&world, at(9, 51821), PATH_RELAY, 10);
-    name_all(&world);
-    pass(&world, 3000, true);
+    world_begin(&world, 6);
+    world_add(&world, world_at(1, 51820), PATH_LAN, 10);
+    world_add(&world, world_at(9, 51821), PATH_RELAY, 10);
+    world_name_all(&world);
+    world_pass(&world, 3000, true);
     world.places[0].answers = false;
     world.now = ppn_after(world.now, ppn_seconds(600));
     const struct path_event woke = {.kind = PATH_VOID};
-    step(&world, &woke);
-    pass(&world, 200, true);
-    cr_assert_eq(class_now(&world), PATH_RELAY);
+    world_step(&world, &woke);
+    world_pass(&world, 500, true);
+    cr_assert_eq(world_class(&world), PATH_RELAY);
+    cr_assert_eq(world.calls_moved, 1);
+}
+
+Test(path, a_void_that_changed_nothing_moves_nothing)
+{
+    struct world world;
+    world_begin(&world, 6);
+    world_add(&world, world_at(1, 51820), PATH_PUBLIC, 30);
+    world_add(&world, world_at(2, 51820), PATH_PUNCHED, 2);
+    world_add(&world, world_at(9, 51821), PATH_RELAY, 1);
+    world_name_all(&world);
+    world_pass(&world, 3000, true);
+    uint32_t moves = world.moves;
+    const struct path_event woke = {.kind = PATH_VOID};
+    world_step(&world, &woke);
+    world_pass(&world, 5000, true);
+    cr_assert_eq(world.moves, moves, "what was used is given the time of an answer");
+    const struct path_event called = {.kind = PATH_CALLED, .moved = true};
+    world_step(&world, &called);
+    world_pass(&world, 5000, true);
+    cr_assert_eq(world.moves, moves);
+}
+
+Test(path, every_switch_is_followed_by_one_call)
+{
+    struct world world;
+    world_begin(&world, 6);
+    world_add(&world, world_at(1, 51820), PATH_PUBLIC, 30);
+    world_name_all(&world);
+    world_pass(&world, 200, true);
+    cr_assert_eq(world.calls, 0);
+    world_pass(&world, 300, true);
+    cr_assert_eq(world.calls, 1);
+    world_pass(&world, 60000, true);
+    cr_assert_eq(world.calls, 1);
 }
 
 Test(path, a_nat_that_renumbers_is_followed_by_ear)
 {
     struct world world;
-    begin(&world, 7);
-    add(&world, at(1, 40000), PATH_PUNCHED, 10);
-    name_all(&world);
-    pass(&world, 3000, true);
+    world_begin(&world, 7);
+    world_add(&world, world_at(1, 40000), PATH_PUNCHED, 10);
+    world_name_all(&world);
+    world_pass(&world, 3000, true);
     world.places[0].at.port = 40777;
-    struct path_event heard = {.kind = PATH_HEARD, .from = at(1, 40777)};
-    step(&world, &heard);
-    pass(&world, 4000, true);
+    struct path_event heard = {.kind = PATH_HEARD, .from = world_at(1, 40777)};
+    world_step(&world, &heard);
+    world_pass(&world, 4000, true);
     cr_assert_eq(world.endpoint.port, 40777);
+}
+
+Test(path, what_comes_through_a_relay_is_no_place_of_the_peers)
+{
+    struct world world;
+    world_begin(&world, 7);
+    world_add(&world, world_at(9, 51821), PATH_RELAY, 10);
+    world_name_all(&world);
+    struct path_event heard = {.kind = PATH_HEARD, .from = world_at(9, RELAY_MAILBOX)};
+    world_step(&world, &heard);
+    cr_assert_eq(world.path.way_count, 1);
+    world.endpoint = heard.from;
+    world_traffic(&world);
+    world_pass(&world, 1000, true);
+    cr_assert_eq(world.path.way_count, 1);
+    cr_assert_eq(world_class(&world), PATH_RELAY, "also when WireGuard went there first");
+    cr_assert(path_current(&world.path)->proven);
 }
 
 Test(path, silent_places_and_idle_ways_cost_little)
 {
     struct world world;
-    begin(&world, 8);
-    add(&world, at(1, 51820), PATH_PUBLIC, 10);
-    add(&world, at(2, 51820), PATH_LAN, 10);
-    world.places[1].answers = false;
-    name_all(&world);
-    pass(&world, 3600000, false);
-    cr_assert_lt(world.questions, 3600 / 15 + 3600 / 32 + 20);
+    world_begin(&world, 8);
+    world_add(&world, world_at(1, 51820), PATH_PUBLIC, 10);
+    world_add(&world, world_at(2, 51820), PATH_LAN, 10)->answers = false;
+    world_add(&world, world_at(3, 51820), PATH_PUNCHED, 10);
+    world_add(&world, world_at(9, 51821), PATH_RELAY, 10);
+    world_name_all(&world);
+    world_pass(&world, 120000, false);
+    uint32_t before = world.questions;
+    world_pass(&world, 3600000, false);
+    cr_assert_leq(world.questions - before, 3600 / 10 + 1, "the chosen way alone is asked");
+    cr_assert_eq(path_way_standing(&world.path, &world.path.ways[3]), PATH_RESTING);
+    world_pass(&world, 10000, true);
+    cr_assert_eq(path_way_standing(&world.path, &world.path.ways[3]), PATH_SPARE);
+}
+
+Test(path, a_late_look_at_the_clock_is_no_miss)
+{
+    struct world world;
+    world_begin(&world, 8);
+    world_add(&world, world_at(1, 51820), PATH_LAN, 10);
+    world_add(&world, world_at(9, 51821), PATH_RELAY, 10);
+    world_name_all(&world);
+    world_pass(&world, 9000, true);
+    for (int i = 0; i < 20; i++) {
+        const struct path_event tick = {.kind = PATH_TICK};
+        world.now = ppn_after(path_deadline(&world.path), ppn_seconds(3));
+        world_step(&world, &tick);
+        world_pass(&world, 150, false);
+        cr_assert(path_current(&world.path)->proven);
+    }
+    cr_assert_eq(world_class(&world), PATH_LAN);
+}
+
+Test(path, a_nat_that_forgets_soon_is_learnt)
+{
+    struct world world;
+    world_begin(&world, 8);
+    world_add(&world, world_at(1, 51820), PATH_PUNCHED, 10);
+    world.observed = world_at(200, 4000);
+    world_name_all(&world);
+    world_pass(&world, 30000, false);
+    cr_assert_eq(path_keepalive_s(&world.path, true), 25);
+    cr_assert_eq(path_keepalive_s(&world.path, false), 0, "no NAT before this node");
+    world.observed.port++;
+    world_pass(&world, 10000, false);
+    uint16_t once = path_keepalive_s(&world.path, true);
+    cr_assert_leq(once, 5);
+    world.missed = 3;
+    world_pass(&world, 60000, false);
+    cr_assert_eq(path_keepalive_s(&world.path, true), PATH_KEEP_MIN_MS / 1000, "and not below");
+    world.missed = 0;
+    const struct path_event moved = {.kind = PATH_VOID};
+    world_step(&world, &moved);
+    cr_assert_eq(path_keepalive_s(&world.path, true), 25, "another network, another NAT");
+}
+
+Test(path, keepalives_are_for_nats)
+{
+    static const struct {
+        enum path_class class;
+        uint16_t behind, open;
+    } rows[] = {{PATH_LAN, 0, 0}, {PATH_PUBLIC, 25, 0}, {PATH_PUNCHED, 25, 0}, {PATH_RELAY, 0, 0}};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct world world;
+        world_begin(&world, 8);
+        world_add(&world, world_at(9, 51821), rows[i].class, 10);
+        world_name_all(&world);
+        world_pass(&world, 1000, true);
+        cr_assert_eq(path_keepalive_s(&world.path, true), rows[i].behind);
+        cr_assert_eq(path_keepalive_s(&world.path, false), rows[i].open);
+    }
+}
+
+Test(path, loss_is_that_of_the_last_questions)
+{
+    struct world world;
+    world_begin(&world, 8);
+    world_add(&world, world_at(1, 51820), PATH_LAN, 10)->loss_percent = 20;
+    world_name_all(&world);
+    world_pass(&world, 300000, true);
+    const struct path_way *way = &world.path.ways[0];
+    cr_assert(path_loss_per_mille(way) > 50 && path_loss_per_mille(way) < 400, "%d",
+              path_loss_per_mille(way));
+    world.places[0].loss_percent = 0;
+    world_pass(&world, 150000, true);
+    cr_assert_eq(path_loss_per_mille(way), 0);
+}
+
+Test(path, a_stale_counter_is_asked_again_at_once_but_not_for_ever)
+{
+    struct world world;
+    world_begin(&world, 9);
+    world_add(&world, world_at(1, 51820), PATH_PUBLIC, 10)->answers = false;
+    world_name_all(&world);
+    uint32_t before = world.questions;
+    for (int i = 0; i < 10; i++) {
+        const struct path_event stale = {.kind = PATH_STALE,
+                                         .nonce = world.path.ways[0].ping.nonce};
+        world_step(&world, &stale);
+    }
+    cr_assert_eq(world.questions, before + 3);
 }
 
 Test(path, wrong_nonce_or_place_proves_nothing)
 {
     struct world world;
-    begin(&world, 9);
-    add(&world, at(1, 51820), PATH_PUBLIC, 10);
-    world.places[0].answers = false;
-    name_all(&world);
-    struct path_event pong = {.kind = PATH_PONG, .from = at(1, 51820)};
-    pong.nonce = world.path.ways[0].nonce + 1;
-    step(&world, &pong);
+    world_begin(&world, 9);
+    world_add(&world, world_at(1, 51820), PATH_PUBLIC, 10)->answers = false;
+    world_name_all(&world);
+    struct path_event pong = {.kind = PATH_PONG, .from = world_at(1, 51820)};
+    pong.nonce = world.path.ways[0].ping.nonce + 1;
+    world_step(&world, &pong);
     pong.nonce--;
-    pong.from = at(2, 51820);
-    step(&world, &pong);
+    pong.from = world_at(2, 51820);
+    world_step(&world, &pong);
     cr_assert_null(path_current(&world.path));
     cr_assert_eq(world.moves, 0);
 }
@@ -288,11 +348,11 @@ Test(path, the_same_seed_asks_the_same)
     struct world a, b;
     for (int i = 0; i < 2; i++) {
         struct world *world = i == 0 ? &a : &b;
-        begin(world, 10);
-        add(world, at(1, 51820), PATH_PUBLIC, 10);
-        add(world, at(9, 51821), PATH_RELAY, 10);
-        name_all(world);
-        pass(world, 30000, true);
+        world_begin(world, 10);
+        world_add(world, world_at(1, 51820), PATH_PUBLIC, 10);
+        world_add(world, world_at(9, 51821), PATH_RELAY, 10);
+        world_name_all(world);
+        world_pass(world, 30000, true);
     }
     cr_assert_arr_eq(&a.path, &b.path, sizeof(a.path));
 }
@@ -303,11 +363,85 @@ Test(path, more_places_than_fit_are_refused)
     struct path_updates updates;
     struct path_candidate list[PPN_ENDPOINTS_MAX + 1];
     for (size_t i = 0; i < PPN_ENDPOINTS_MAX + 1; i++)
-        list[i] = (struct path_candidate){PATH_PUBLIC, at((uint8_t)i, 1)};
+        list[i] = (struct path_candidate){PATH_PUBLIC, world_at((uint8_t)i, 1)};
     path_init(&path, (struct ppn_instant){0}, 11);
     struct path_event event = {.kind = PATH_CANDIDATES};
     event.candidates.count = PPN_ENDPOINTS_MAX + 1;
     event.candidates.list = list;
     cr_assert_eq(path_step(&path, (struct ppn_instant){0}, &event, &updates), PPN_ERROR_INVALID);
     cr_assert_eq(updates.count, 0);
+}
+
+/* Ways that come and go at random, loss, busy machines: the invariants of world_step hold, and a
+ * way that works is found within bounded time. */
+static void random_life(uint64_t seed)
+{
+    struct world world;
+    struct ppn_random random;
+    ppn_random_init(&random, seed);
+    world_begin(&world, seed);
+    size_t count = 1 + ppn_random_below(&random, 6);
+    for (size_t i = 0; i < count; i++) {
+        enum path_class class = (enum path_class)ppn_random_below(&random, 4);
+        uint16_t port = class == PATH_RELAY ? 51821 : 51820;
+        struct place *one = world_add(&world, world_at((uint8_t)(i + 1), port), class,
+                                      1 + (int64_t)ppn_random_below(&random, 150));
+        one->carries = (uint16_t)(1280 + ppn_random_below(&random, 300));
+        one->loss_percent = (uint8_t)ppn_random_below(&random, 10);
+    }
+    world_name_all(&world);
+    for (int round = 0; round < 60; round++) {
+        struct place *one = &world.places[ppn_random_below(&random, count)];
+        struct path_event event = {.kind = PATH_CALLED, .moved = ppn_random_below(&random, 2) == 0};
+        switch (ppn_random_below(&random, 8)) {
+        case 0:
+            one->answers = !one->answers;
+            break;
+        case 1:
+            one->relays = one->class == PATH_RELAY && !one->relays;
+            break;
+        case 2:
+            event.kind = PATH_VOID;
+            world_step(&world, &event);
+            break;
+        case 3:
+            world_step(&world, &event);
+            break;
+        case 4:
+            event.kind = PATH_HEARD;
+            event.from = world_at((uint8_t)(1 + ppn_random_below(&random, 9)), 51820);
+            world_step(&world, &event);
+            break;
+        case 5:
+            world_name_all(&world);
+            break;
+        default:
+            break;
+        }
+        world_pass(&world, (int64_t)ppn_random_below(&random, 8000) + 10,
+                   ppn_random_below(&random, 2) == 0);
+    }
+    for (size_t i = 0; i < count; i++) {
+        world.places[i].answers = true;
+        world.places[i].relays = world.places[i].class == PATH_RELAY;
+        world.places[i].loss_percent = 0;
+        world.places[i].carries = 1500;
+    }
+    const struct path_event called = {.kind = PATH_CALLED};
+    world_step(&world, &called);
+    world_pass(&world, 5000, true);
+    const struct path_way *way = path_current(&world.path);
+    cr_assert(way != NULL && way->proven, "seed %llu", (unsigned long long)seed);
+    enum path_class best = PATH_RELAY;
+    for (size_t i = 0; i < count; i++)
+        best = world.places[i].class < best ? world.places[i].class : best;
+    world_pass(&world, 660000, true);
+    cr_assert_eq(world_class(&world), best, "seed %llu", (unsigned long long)seed);
+    cr_assert_eq(path_mtu(&world.path), PATH_MTU_MAX, "seed %llu", (unsigned long long)seed);
+}
+
+Test(path, whatever_happens_the_best_way_is_found)
+{
+    for (uint64_t seed = 1; seed <= 40; seed++)
+        random_life(seed);
 }

@@ -19,6 +19,7 @@ struct model {
     uint64_t log_version;
     bool member[NODES];
     bool dismissed[NODES]; /* removed once: its key never comes back */
+    bool proven[NODES];    /* a way to it was proven once */
     size_t device_count;
     struct wg_observed device[DEVICE_MAX];
     struct wg_update pending; /* being carried out by the device */
@@ -65,11 +66,15 @@ static void check_batch(struct model *model, const struct wg_update *update)
         if (change->kind == WG_REMOVE) {
             const struct wg_observed *peer = device_find(model, &change->key);
             bool anew = peer != NULL && !peer->has_endpoint && !peer->has_handshake;
-            cr_assert(n == NODES || !model->member[n] || anew,
-                      "members are removed only to begin anew with their first endpoint");
+            cr_assert(n == NODES || !model->member[n] || anew || model->proven[n],
+                      "members are removed only to begin anew with another endpoint");
             continue;
         }
         cr_assert(n != 0 && n < NODES && model->member[n], "only members are configured");
+        if (change->kind == WG_ROUTE) {
+            cr_assert(update->changes[0].kind == WG_ROUTE, "routes are alone in their batch");
+            cr_assert(change->mtu >= WG_MTU_MIN && change->mtu <= WG_MTU);
+        }
         if (change->kind == WG_ENDPOINT)
             cr_assert(device_find(model, &change->key) != NULL, "no peer is made by an endpoint");
         if (change->kind == WG_ADD || change->kind == WG_ALLOWED)
@@ -85,6 +90,8 @@ static void device_apply(struct model *model, const struct wg_change *change)
             *peer = model->device[--model->device_count];
         return;
     }
+    if (change->kind == WG_ROUTE)
+        return;
     if (peer == NULL) {
         cr_assert(model->device_count < DEVICE_MAX);
         peer = &model->device[model->device_count++];
@@ -157,6 +164,9 @@ static void step_endpoints(struct model *model)
         event.path.node = model->nodes[n];
         event.path.endpoint = list[1].endpoint;
         event.path.endpoint.port = ppn_random_below(&model->random, 3) == 0 ? 0 : 51822;
+        event.path.keepalive_s = ppn_random_below(&model->random, 2) == 0 ? 0 : 25;
+        event.path.mtu = (uint16_t)(WG_MTU_MIN + ppn_random_below(&model->random, 141));
+        model->proven[n] = model->proven[n] || event.path.endpoint.port != 0;
     }
     step(model, &event);
 }

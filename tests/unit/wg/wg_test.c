@@ -368,7 +368,7 @@ Test(wg, rotates_through_candidates_only_while_handshakes_fail)
         cr_assert(observed(&peer, 1) == PPN_OK);
         cr_assert(update.kind == WG_UPDATE_NONE);
     }
-    cr_assert(now.ns - added > ppn_seconds(60).ns);
+    cr_assert(now.ns - added > ppn_seconds(40).ns);
     /* A handshake attempt went out and nothing came back. */
     peer.tx_bytes = 148;
     until_observe();
@@ -399,7 +399,7 @@ Test(wg, rotates_through_candidates_only_while_handshakes_fail)
 static enum ppn_error proven(uint8_t n, struct ppn_endpoint endpoint)
 {
     struct wg_event event = {.kind = WG_EVENT_PATH,
-                             .path = {.node = node(n), .endpoint = endpoint}};
+                             .path = {.node = node(n), .endpoint = endpoint, .mtu = WG_MTU}};
     return step(&event);
 }
 
@@ -434,6 +434,90 @@ Test(wg, a_proven_way_is_taken_at_once_and_nothing_else_is_tried)
     }
     cr_assert(update.kind == WG_UPDATE_APPLY && update.changes[0].kind == WG_ENDPOINT);
     cr_assert(update.changes[0].endpoint.address[12] != 192);
+}
+
+Test(wg, a_proven_way_says_what_keepalive_and_size_it_takes)
+{
+    struct wg_event local = {.kind = WG_EVENT_LOCAL, .local.behind_nat = true};
+    two_candidates();
+    cr_assert(step(&local) == PPN_OK);
+    cr_assert(update.kind == WG_UPDATE_APPLY && update.changes[0].keepalive_s == WG_KEEPALIVE_S);
+    cr_assert(applied(PPN_OK) == PPN_OK);
+    struct wg_observed peer = seen(2, ipv4(203, 0, 113, 2));
+    peer.has_handshake = true;
+    peer.keepalive_s = WG_KEEPALIVE_S;
+    until_observe();
+    cr_assert(observed(&peer, 1) == PPN_OK);
+    struct wg_event event = {.kind = WG_EVENT_PATH,
+                             .path = {.node = node(2), .endpoint = peer.endpoint, .mtu = 1328}};
+    cr_assert(step(&event) == PPN_OK);
+    cr_assert(update.kind == WG_UPDATE_APPLY && update.count == 1);
+    cr_assert(update.changes[0].kind == WG_ENDPOINT && update.changes[0].keepalive_s == 0);
+    cr_assert(applied(PPN_OK) == PPN_OK);
+    cr_assert(update.kind == WG_UPDATE_APPLY && update.count == 1, "then the route, by itself");
+    cr_assert(update.changes[0].kind == WG_ROUTE && update.changes[0].mtu == 1328);
+    cr_assert(update.changes[0].allowed[11] == 2);
+    cr_assert(applied(PPN_OK) == PPN_OK && update.kind == WG_UPDATE_NONE);
+    /* Members change, the way stays; then it carries all again. */
+    cr_assert(members(2, 2, 0) == PPN_OK && update.kind == WG_UPDATE_NONE);
+    event.path.mtu = WG_MTU;
+    cr_assert(step(&event) == PPN_OK);
+    cr_assert(update.kind == WG_UPDATE_APPLY && update.changes[0].kind == WG_ROUTE);
+    cr_assert(update.changes[0].mtu == WG_MTU);
+    cr_assert(applied(PPN_OK) == PPN_OK && update.kind == WG_UPDATE_NONE);
+    event.path.mtu = WG_MTU_MIN - 1;
+    cr_assert(step(&event) == PPN_ERROR_INVALID);
+}
+
+Test(wg, routes_are_made_anew_with_the_device)
+{
+    two_candidates();
+    struct wg_event event = {
+        .kind = WG_EVENT_PATH,
+        .path = {.node = node(2), .endpoint = ipv4(203, 0, 113, 2), .mtu = 1280}};
+    cr_assert(step(&event) == PPN_OK);
+    cr_assert(update.kind == WG_UPDATE_APPLY && update.changes[0].kind == WG_ROUTE);
+    cr_assert(applied(PPN_OK) == PPN_OK);
+    struct wg_event reset = {.kind = WG_EVENT_RESET};
+    cr_assert(step(&reset) == PPN_OK);
+    cr_assert(update.kind == WG_UPDATE_APPLY && update.changes[0].kind == WG_ADD);
+    cr_assert(applied(PPN_OK) == PPN_OK);
+    while (update.kind == WG_UPDATE_APPLY && update.changes[0].kind != WG_ROUTE)
+        cr_assert(applied(PPN_OK) == PPN_OK);
+    cr_assert(update.kind == WG_UPDATE_APPLY && update.changes[0].mtu == 1280);
+}
+
+/* WireGuard tried a wrong endpoint a moment ago and would wait 5 s. A live session is left alone.
+ */
+Test(wg, without_a_session_a_proven_way_begins_anew)
+{
+    two_candidates();
+    struct wg_observed peer = seen(2, ipv4(203, 0, 113, 2));
+    struct ppn_endpoint relay = ipv4(192, 0, 2, 7);
+    peer.tx_bytes = 148;
+    until_observe();
+    cr_assert(observed(&peer, 1) == PPN_OK);
+    if (update.kind == WG_UPDATE_APPLY) {
+        peer.endpoint = update.changes[0].endpoint;
+        cr_assert(applied(PPN_OK) == PPN_OK);
+    }
+    cr_assert(proven(2, relay) == PPN_OK);
+    cr_assert(update.kind == WG_UPDATE_APPLY && update.count == 1);
+    cr_assert(update.changes[0].kind == WG_REMOVE);
+    cr_assert(applied(PPN_OK) == PPN_OK);
+    cr_assert(update.kind == WG_UPDATE_APPLY && update.changes[0].kind == WG_ADD);
+    cr_assert(update.changes[0].endpoint.address[12] == 192);
+    cr_assert(applied(PPN_OK) == PPN_OK);
+    while (update.kind == WG_UPDATE_APPLY) {
+        cr_assert(update.changes[0].kind == WG_ENDPOINT, "once");
+        cr_assert(applied(PPN_OK) == PPN_OK);
+    }
+    peer = seen(2, relay);
+    peer.has_handshake = true;
+    until_observe();
+    cr_assert(observed(&peer, 1) == PPN_OK);
+    cr_assert(proven(2, ipv4(203, 0, 113, 2)) == PPN_OK);
+    cr_assert(update.kind == WG_UPDATE_APPLY && update.changes[0].kind == WG_ENDPOINT);
 }
 
 /* A laptop behind a router began a session; the device was read before that. Its own LAN's address

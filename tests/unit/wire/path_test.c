@@ -39,6 +39,7 @@ static struct wire_path_packet sample(enum wire_path_kind kind)
         memset(packet.pong.observed.address, 0xab, 16);
         packet.pong.observed.port = 51820;
         packet.pong.size = 1400;
+        packet.pong.missed = 3;
     } else if (kind == WIRE_PATH_BIND || kind == WIRE_PATH_MAILBOX) {
         packet.bind.node = 5;
     } else if (kind == WIRE_PATH_BOUND) {
@@ -158,4 +159,26 @@ Test(wire_path, the_layout_is_the_documented_one)
     cr_assert(bytes[40] == 0xcd && bytes[55] == 0xcd && bytes[56] == 0 && bytes[57] == 1);
     for (size_t i = 58; i < 64; i++)
         cr_assert(bytes[i] == 0);
+}
+
+Test(wire_path, a_call_is_four_bytes_and_nothing_else_is_one)
+{
+    for (int moved = 0; moved < 2; moved++) {
+        uint8_t bytes[WIRE_PATH_CALL_SIZE + 1] = {0};
+        bool read;
+        wire_path_call_encode(moved != 0, bytes);
+        cr_assert_eq(wire_path_call_decode(ppn_slice(bytes, WIRE_PATH_CALL_SIZE), &read), PPN_OK);
+        cr_assert_eq(read, moved != 0);
+        cr_assert_neq(wire_path_call_decode(ppn_slice(bytes, WIRE_PATH_CALL_SIZE + 1), &read),
+                      PPN_OK);
+        cr_assert_neq(wire_path_call_decode(ppn_slice(bytes, WIRE_PATH_CALL_SIZE - 1), &read),
+                      PPN_OK);
+        cr_assert_neq(wire_path_call_decode(ppn_slice(NULL, 0), &read), PPN_OK);
+        for (size_t i = 0; i < WIRE_PATH_CALL_SIZE; i++) {
+            bytes[i] ^= 0x40;
+            cr_assert_neq(wire_path_call_decode(ppn_slice(bytes, WIRE_PATH_CALL_SIZE), &read),
+                          PPN_OK);
+            bytes[i] ^= 0x40;
+        }
+    }
 }

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: ISC
+#include <string.h>
+
+#include "base/assert.h"
+#include "wg/path_internal.h"
+
+static bool is_candidate(const struct path_way *way, const struct path_candidate *candidate)
+{
+    if (candidate->class == PATH_RELAY)
+        return way->class == PATH_RELAY && path_same(&way->relay, &candidate->endpoint);
+    return way->class != PATH_RELAY && path_same(&way->endpoint, &candidate->endpoint);
+}
+
+static struct path_way new_way(const struct path_candidate *candidate, struct ppn_instant now)
+{
+    struct path_way way = {.class = candidate->class, .endpoint = candidate->endpoint};
+    way.ping.at = way.bind.at = now;
+    path_carry_init(&way.carry);
+    if (candidate->class == PATH_RELAY) {
+        way.relay = candidate->endpoint;
+        way.endpoint.port = 0;
+        way.ping.at = PPN_NEVER;
+    }
+    return way;
+}
+
+/* Places that the peer does not name but was heard at, and the one in use, if there is room. */
+static size_t keep_heard(struct path *path, const struct path_event *event, struct path_way *ways,
+                         size_t count)
+{
+    const struct path_way *used = path_used(path);
+    size_t heard = 0;
+    for (size_t j = 0; j < path->way_count; j++)
+        heard += path->ways[j].heard;
+    for (size_t j = 0; j < path->way_count; j++) {
+        const struct path_way *way = &path->ways[j];
+        bool named = false;
+        for (size_t i = 0; i < event->candidates.count; i++)
+            named = named || is_candidate(way, &event->candidates.list[i]);
+        bool in_use = way == used && way->class != PATH_RELAY && heard < PATH_HEARD_MAX;
+        if (named || !(way->heard || in_use))
+            continue;
+        ways[count] = *way;
+        ways[count++].heard = true;
+    }
+    return count;
+}
+
+enum ppn_error path_take_candidates(struct path *path, struct ppn_instant now,
+                                    const struct path_event *event)
+{
+    struct path_way ways[PATH_WAYS_MAX];
+    size_t count = 0, relays = 0;
+    for (size_t i = 0; i < event->candidates.count; i++)
+        relays += event->candidates.list[i].class == PATH_RELAY;
+    if (relays > PATH_RELAYS_MAX || event->candidates.count - relays > PPN_ENDPOINTS_MAX)
+        return PPN_ERROR_INVALID;
+    for (size_t i = 0; i < event->candidates.count; i++) {
+        const struct path_candidate *candidate = &event->candidates.list[i];
+        bool twice = false;
+        for (size_t j = 0; j < count; j++)
+            twice = twice || is_candidate(&ways[j], candidate);
+        if (twice || candidate->endpoint.port == 0)
+            continue;
+        ways[count] = new_way(candidate, now);
+        for (size_t j = 0; j < path->way_count; j++) {
+            if (!is_candidate(&path->ways[j], candidate))
+                continue;
+            ways[count] = path->ways[j];
+            ways[count].class = candidate->class;
+            ways[count].heard = false;
+        }
+        count++;
+    }
+    count = keep_heard(path, event, ways, count);
+    PPN_ASSERT(count <= PATH_WAYS_MAX);
+    memcpy(path->ways, ways, count * sizeof(ways[0]));
+    path->way_count = count;
+    return PPN_OK;
+}
+
+void path_mailbox(struct path *path, struct path_way *way, uint16_t port, struct ppn_instant now)
+{
+    PPN_ASSERT(way->class == PATH_RELAY);
+    way->bind.waiting = false;
+    way->bound = way->proven = false;
+    way->ping.waiting = false;
+    way->ping.at = PPN_NEVER;
+    way->endpoint.port = port;
+    way->bind.at = ppn_after(now, ppn_ms(port == 0 ? PATH_SPARE_MS : 0));
+    /* What was heard through the relay before its mailbox was known was no place of the peer's. */
+    size_t kept = 0;
+    for (size_t i = 0; i < path->way_count; i++) {
+        const struct path_way *other = &path->ways[i];
+        if (other->class == PATH_RELAY || !other->heard ||
+            !path_same(&other->endpoint, &way->endpoint))
+            path->ways[kept++] = *other;
+    }
+    path->way_count = kept;
+}
+
+/* A place at the address of a relay whose mailbox is not known yet is most likely that. */
+static struct path_way *relay_unknown(struct path *path, const struct ppn_endpoint *from)
+{
+    for (size_t i = 0; i < path->way_count; i++) {
+        struct path_way *way = &path->ways[i];
+        if (way->class == PATH_RELAY && way->endpoint.port == 0 &&
+            memcmp(way->relay.address, from->address, sizeof(from->address)) == 0)
+            return way;
+    }
+    return NULL;
+}
+
+/* In the room for such places the one that was proven longest ago gives way, but never the one in
+ * use. */
+struct path_way *path_heard_way(struct path *path, const struct ppn_endpoint *from,
+                                struct ppn_instant now)
+{
+    struct path_way *oldest = NULL;
+    size_t count = 0;
+    if (from->port == 0)
+        return NULL;
+    for (size_t i = 0; i < path->way_count; i++) {
+        if (path_same(&path->ways[i].endpoint, from))
+            return &path->ways[i];
+    }
+    if (relay_unknown(path, from) != NULL)
+        return NULL;
+    for (size_t i = 0; i < path->way_count; i++) {
+        struct path_way *old = &path->ways[i];
+        if (!old->heard)
+            continue;
+        count++;
+        if (old != path_used(path) &&
+            (oldest == NULL || ppn_before(old->proven_at, oldest->proven_at)))
+            oldest = old;
+    }
+    if (count < PATH_HEARD_MAX)
+        oldest = &path->ways[path->way_count++];
+    PPN_ASSERT(oldest != NULL && path->way_count <= PATH_WAYS_MAX);
+    const struct path_candidate candidate = {.class = PATH_PUNCHED, .endpoint = *from};
+    *oldest = new_way(&candidate, now);
+    oldest->heard = true;
+    return oldest;
+}
+
+int32_t path_loss_per_mille(const struct path_way *way)
+{
+    if (way->outcome_count == 0)
+        return -1;
+    uint32_t answered = (uint32_t)__builtin_popcountll(way->outcomes);
+    return (int32_t)(1000 - 1000 * answered / way->outcome_count);
+}
+
+enum path_standing path_way_standing(const struct path *path, const struct path_way *way)
+{
+    if (way->proven && way == path_current(path))
+        return PATH_USED;
+    if (way->proven)
+        return path_way_mtu(way) == 1 ? PATH_NARROW : PATH_SPARE;
+    bool rests = !way->ping.waiting && way->ping.at.ns == PPN_NEVER.ns;
+    if (way->class == PATH_RELAY)
+        rests = rests && !way->bind.waiting && way->bind.at.ns == PPN_NEVER.ns;
+    if (rests)
+        return PATH_RESTING;
+    if (way->class == PATH_RELAY && !way->bound) {
+        if (way->bind_misses > 0)
+            return PATH_NO_RELAY;
+        if (way->endpoint.port == 0 && way->asked > 0 && !way->bind.waiting)
+            return PATH_NO_MAILBOX;
+    }
+    if (way->class == PATH_RELAY && way->bound)
+        return PATH_PEER_AWAY;
+    return way->answered > 0 ? PATH_LOST : PATH_SILENT;
+}
