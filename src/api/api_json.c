@@ -154,6 +154,8 @@ json_t *api_json_node(const struct api_node_view *node)
     add_bool(&m, "relay", node->relay);
     if (profile->relay_port != 0)
         add_u64(&m, "relay_port", profile->relay_port);
+    if (profile->relay_tcp_port != 0)
+        add_u64(&m, "relay_tcp_port", profile->relay_tcp_port);
     if (node->relays) {
         add_u64(&m, "relayed_bytes", node->relayed_bytes);
         add_u64(&m, "relayed_over_rate_packets", node->relayed_over_rate_packets);
@@ -234,6 +236,13 @@ static void add_relay(struct maker *m, const struct api_relay_view *relay)
     add_u64(&inner, "dropped_over_rate", relay->over_rate);
     add_u64(&inner, "dropped_forged", relay->forged);
     add_u64(&inner, "dropped_not_taken", relay->not_taken);
+    if (relay->tcp_port != 0) {
+        add_u64(&inner, "tcp_port", relay->tcp_port);
+        add_u64(&inner, "tcp_connections", relay->tcp_connections);
+        add_u64(&inner, "tcp_refused", relay->tcp_refused);
+        add_u64(&inner, "tcp_bytes", relay->tcp_bytes);
+        add_u64(&inner, "tcp_dropped_packets", relay->tcp_dropped_packets);
+    }
     add(m, "relay", made(&inner));
 }
 

@@ -69,6 +69,9 @@ struct api_relay_view {
     uint64_t over_rate; /* a node's share used up */
     uint64_t forged;    /* path packets that no member made, or repeated ones */
     uint64_t not_taken; /* by this machine's network */
+    /* For nodes without UDP. */
+    uint16_t tcp_port; /* 0: none, and the others are zero */
+    uint64_t tcp_connections, tcp_refused, tcp_bytes, tcp_dropped_packets;
 };
 
 struct api_status {

@@ -48,12 +48,19 @@ static void print_status(const struct cli *cli, const json_t *status)
     row(cli, "log", CLI_PLAIN, "%lld entries, head %.16s",
         (long long)cli_number(status, "log_entries", 0), cli_text(status, "log_head"));
     const json_t *relay = json_object_get(status, "relay");
-    if (relay != NULL)
+    if (relay != NULL) {
         row(cli, "relay", CLI_PLAIN, "%lld of %lld nodes bound, %lld MiB forwarded, port %lld",
             (long long)cli_number(relay, "mailboxes", 0),
             (long long)cli_number(relay, "members", 0),
             (long long)cli_number(relay, "forwarded_bytes", 0) / (1 << 20),
             (long long)cli_number(relay, "port", 0));
+        if (cli_number(relay, "tcp_port", 0) > 0)
+            row(cli, "", CLI_PLAIN, "%lld connections over TCP %lld",
+                (long long)cli_number(relay, "tcp_connections", 0),
+                (long long)cli_number(relay, "tcp_port", 0));
+        else
+            row(cli, "", CLI_YELLOW, "nobody without UDP reaches it: no TCP port (see the log)");
+    }
     row(cli, "version", CLI_PLAIN, "%s, up %s", cli_text(status, "version"), up);
     if (cli_flag(status, "cordoned"))
         row(cli, "cordoned", CLI_YELLOW, "takes no new VMs; \"ppn uncordon %s\" ends it",

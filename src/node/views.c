@@ -301,7 +301,15 @@ static const struct api_relay_view *relay_view(const struct node *node, struct a
         .over_rate = count[RELAY_DROP_RATE].packets,
         .forged = count[RELAY_DROP_FORGED].packets + count[RELAY_DROP_STALE].packets,
         .not_taken = count[RELAY_DROP_SEND].packets,
+        .tcp_port = node_relay_tcp_port(node->relay),
     };
+    const struct bridge_report *tcp = node_relay_tcp(node->relay);
+    if (tcp != NULL) {
+        view->tcp_connections = tcp->open;
+        view->tcp_refused = tcp->refused;
+        view->tcp_bytes = tcp->up_bytes + tcp->down_bytes;
+        view->tcp_dropped_packets = tcp->dropped_packets;
+    }
     return view;
 }
 
