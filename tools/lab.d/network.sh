@@ -82,6 +82,28 @@ table ip router {
 RULES
 }
 
+# The links that --mtu names. What is too large is dropped on both sides, and the message that says so
+# too, as behind many a router of the real world.
+network_narrow() {
+    local choice router own switch
+    switch=$(namespace switch)
+    for choice in ${mtus[@]+"${mtus[@]}"}; do
+        [[ $choice =~ ^r[1-9][0-9]?=[0-9]+$ ]] || die "--mtu is rR=BYTES, not '$choice'"
+        router=${choice%%=*} own=$(namespace "${choice%%=*}")
+        ip netns list | grep -q "^$own\b" || die "--mtu: lab '$name' has no router '$router'"
+        ip -n "$own" link set out mtu "${choice#*=}" &&
+            ip -n "$switch" link set "$router-out" mtu "${choice#*=}" || return 1
+        ip netns exec "$own" nft -f - <<RULES || return 1
+table ip narrow {
+    chain output {
+        type filter hook output priority 0; policy accept;
+        icmp type destination-unreachable icmp code frag-needed drop
+    }
+}
+RULES
+    done
+}
+
 # network_move NODE lan|ROUTER: pulls the node's cable and puts it into another network, where it gets
 # an address that it did not have before.
 network_move() {

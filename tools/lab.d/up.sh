@@ -2,10 +2,10 @@
 
 lab_up() {
     local count="" mesh=auto bin="" daemons=1 admit=1 limit=60 kvm=() variables=()
-    local behind=() ips=() udp_timeout=""
+    local behind=() ips=() mtus=() udp_timeout=""
     while [ $# -gt 0 ]; do
         case $1 in
-        --nodes | --mesh | --bin | --timeout | --kvm | --env | --behind | --ip | --udp-timeout)
+        --nodes | --mesh | --bin | --timeout | --kvm | --env | --behind | --ip | --udp-timeout | --mtu)
             [ $# -ge 2 ] || usage
             case $1 in
             --nodes) count=$2 ;;
@@ -16,6 +16,7 @@ lab_up() {
             --behind) behind+=("$2") ;;
             --ip) ips+=("$2") ;;
             --udp-timeout) udp_timeout=$2 ;;
+            --mtu) mtus+=("$2") ;;
             --env) variables+=("$2") ;;
             esac
             shift 2 ;;
@@ -68,6 +69,7 @@ lab_make() { # COUNT MESH
         : >"$lab/nodes/$node/log"
         attach_node "$node" "$i" || die "cannot attach $node to the network"
     done
+    network_narrow
     network_apply
 }
 
