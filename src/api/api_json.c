@@ -280,6 +280,7 @@ json_t *api_json_status(const struct api_status *status)
     add_gossip(&m, &status->gossip);
     if (status->relay != NULL)
         add_relay(&m, status->relay);
+    add_bool(&m, "udp_blocked", status->udp_blocked);
     add_text(&m, "problem", status->problem);
     return made(&m);
 }

@@ -35,7 +35,8 @@ struct api_node_view {
     uint64_t relayed_bytes, relayed_over_rate_packets; /* of its packets; shown if relays */
     int64_t seen_ms_ago;                               /* -1: never, or itself */
     int64_t round_trip_us;                             /* -1: unknown */
-    const char *path; /* "lan", "public", "punched", "relayed", "direct" (not probed), "plain" */
+    const char *path; /* "lan", "public", "punched", "relayed", "tcp", "relayed-tcp", "direct" (not
+                         probed), "plain" */
 };
 
 struct api_vm_view {
@@ -96,6 +97,7 @@ struct api_status {
     int64_t uptime_ms;
     struct api_gossip_view gossip;
     const struct api_relay_view *relay; /* NULL: nothing is relayed here */
+    bool udp_blocked;                   /* no relay answers by UDP */
     const char *problem; /* what a person should look at, with the next step; NULL: all is well */
 };
 

@@ -160,6 +160,9 @@ static void check_daemon(struct doctor *doctor, const json_t *status, const json
              "the mesh is not encrypted");
     if (cli_text(status, "problem")[0] != '\0')
         find(doctor, PROBLEM, "node-problem", "", "%s", cli_text(status, "problem"));
+    if (cli_flag(status, "udp_blocked"))
+        find(doctor, HINT, "udp-blocked", "let UDP out to the relays' ports, 51820 and above",
+             "no relay answers by UDP: this network lets none out, or all relays are off");
     if (cli_number(status, "joins_waiting", 0) > 0)
         find(doctor, HINT, "joins-waiting", "ppn joins", "%lld waiting to be admitted",
              (long long)cli_number(status, "joins_waiting", 0));

@@ -61,6 +61,8 @@ static void print_status(const struct cli *cli, const json_t *status)
         else
             row(cli, "", CLI_YELLOW, "nobody without UDP reaches it: no TCP port (see the log)");
     }
+    if (cli_flag(status, "udp_blocked"))
+        row(cli, "UDP", CLI_YELLOW, "no relay answers: this network lets no UDP out");
     row(cli, "version", CLI_PLAIN, "%s, up %s", cli_text(status, "version"), up);
     if (cli_flag(status, "cordoned"))
         row(cli, "cordoned", CLI_YELLOW, "takes no new VMs; \"ppn uncordon %s\" ends it",

@@ -199,6 +199,11 @@ void node_mesh_void(struct node_mesh *mesh)
         node_paths_void(mesh->paths);
 }
 
+bool node_mesh_udp_blocked(const struct node_mesh *mesh)
+{
+    return mesh != NULL && node_paths_blocked(mesh->paths);
+}
+
 void node_mesh_hint(struct node_mesh *mesh, const struct ppn_node_id *id,
                     const struct ppn_endpoint *endpoint)
 {
@@ -206,6 +211,7 @@ void node_mesh_hint(struct node_mesh *mesh, const struct ppn_node_id *id,
     event.hint.node = *id;
     event.hint.endpoint = *endpoint;
     step(mesh, &event);
+    node_paths_hint(mesh->paths, id, endpoint);
 }
 
 void node_mesh_local(struct node_mesh *mesh)

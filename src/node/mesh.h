@@ -40,6 +40,8 @@ const struct path_way *node_mesh_way(const struct node_mesh *mesh, const struct 
 bool node_mesh_seen(const struct node_mesh *mesh, struct ppn_endpoint *endpoint);
 /* The machine slept: what was proven before counts no more. NULL is allowed. */
 void node_mesh_void(struct node_mesh *mesh);
+/* No relay answers by UDP. NULL is allowed. */
+bool node_mesh_udp_blocked(const struct node_mesh *mesh);
 
 /* The fold changed: the peers follow. */
 void node_mesh_members(struct node_mesh *mesh);

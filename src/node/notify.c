@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "node/events.h"
+#include "node/fallback.h"
 #include "node/gossip.h"
 #include "node/images.h"
 #include "node/join_server.h"
@@ -32,7 +33,7 @@ static void remember_path(struct node *node, const struct ppn_node_id *id)
     uint8_t bytes[WIRE_REACHED_MAX];
     struct ppn_writer writer = ppn_writer(bytes, sizeof(bytes));
     if (node_mesh_status(node->mesh, id, &status) != PPN_OK || !status.has_endpoint ||
-        !status.has_handshake)
+        !status.has_handshake || node_fallback_local(&status.endpoint))
         return;
     reached.endpoints[0] = status.endpoint;
     reached.unix_ms = os_clock_wall().unix_ms;

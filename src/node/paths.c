@@ -7,6 +7,7 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "node/calls.h"
+#include "node/fallback.h"
 #include "node/gossip.h"
 #include "node/mesh.h"
 #include "node/node.h"
@@ -79,12 +80,14 @@ static enum ppn_error ask(struct node_paths *paths, const struct member_path *me
         packet.bind.node = member->tag;
     else
         packet.mailbox.node = member->tag;
+    node_fallback_asked(paths->fallback, &update->to);
     return send_packet(paths, relay, &relay->relay_key, &packet, &update->to);
 }
 
 const char *node_paths_class_name(enum path_class class)
 {
-    static const char *const names[] = {"lan", "public", "punched", "relayed"};
+    static const char *const names[] = {"lan",     "public", "punched",
+                                        "relayed", "tcp",    "relayed-tcp"};
     return names[class];
 }
 
@@ -237,7 +240,8 @@ static void take_answer(struct node_paths *paths, struct member_path *from,
         break;
     case WIRE_PATH_BOUND:
         event.kind = PATH_BOUND;
-        seen_at(paths, &paths->seen_by_relay, &packet->bound.observed);
+        if (!node_fallback_local(where))
+            seen_at(paths, &paths->seen_by_relay, &packet->bound.observed);
         break;
     case WIRE_PATH_STALE:
         event.kind = PATH_STALE;
@@ -282,7 +286,7 @@ static bool fits(const struct wire_path_packet *packet, bool relay_key)
     switch (packet->kind) {
     case WIRE_PATH_PING:
     case WIRE_PATH_PONG:
-        return !relay_key;
+        return !relay_key || packet->kind == WIRE_PATH_PONG;
     case WIRE_PATH_BOUND:
     case WIRE_PATH_MAILBOX_IS:
         return relay_key;
@@ -311,9 +315,11 @@ static void on_receive(void *context, const struct ppn_endpoint *from, struct pp
         error = wire_path_decode(datagram, &member->relay_key, &packet);
     if (error != PPN_OK || !fits(&packet, relay_key))
         return;
+    if (!wire_path_is_question(packet.kind))
+        node_fallback_answered(paths->fallback, from);
     if (packet.kind == WIRE_PATH_PING)
         take_ping(paths, member, &packet, from);
-    else
+    else if (packet.kind != WIRE_PATH_PONG || !relay_key)
         take_answer(paths, member, &packet, from);
     node_paths_arm(paths);
 }
@@ -327,6 +333,22 @@ bool node_paths_seen(const struct node_paths *paths, struct ppn_endpoint *endpoi
         return false;
     *endpoint = paths->seen_by_node;
     return true;
+}
+
+/* A relay says where it sees us, too; what is asked for here is that it says anything. */
+static void ask_relay(void *context, const struct ppn_node_id *id, const struct ppn_endpoint *to,
+                      bool relay_port)
+{
+    struct node_paths *paths = context;
+    const struct member_path *relay = node_paths_find(paths, id);
+    struct wire_path_packet packet = {.kind = WIRE_PATH_PING, .nonce = os_random_u64()};
+    if (relay != NULL)
+        (void)send_packet(paths, relay, relay_port ? &relay->relay_key : &relay->key, &packet, to);
+}
+
+static void on_fallback(void *context, bool over)
+{
+    node_paths_fallback(context, over);
 }
 
 static void open_calls(struct node_paths *paths)
@@ -363,6 +385,9 @@ enum ppn_error node_paths_open(struct node *node, uint16_t port, struct node_pat
         return error;
     }
     open_calls(paths);
+    const struct node_fallback_config fallback = {paths, ask_relay, on_fallback};
+    if (node->options.advertise_count == 0)
+        paths->fallback = node_fallback_open(node, &fallback);
     *out = paths;
     return PPN_OK;
 }
@@ -373,6 +398,7 @@ void node_paths_close(struct node_paths *paths)
         return;
     os_timer_stop(&paths->timer);
     node_calls_close(paths->calls);
+    node_fallback_close(paths->fallback);
     os_raw_udp_close(paths->raw);
     for (uint32_t i = 0; i < paths->count; i++)
         free(paths->members[i]);

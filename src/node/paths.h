@@ -32,10 +32,15 @@ void node_paths_profile(struct node_paths *paths, const struct ppn_node_id *id,
  * found by itself is not taken back. */
 void node_paths_observed(struct node_paths *paths, const struct ppn_node_id *id,
                          const struct wg_observed *seen);
+/* Where a member was reached before it said anything. */
+void node_paths_hint(struct node_paths *paths, const struct ppn_node_id *id,
+                     const struct ppn_endpoint *endpoint);
+/* No relay answers by UDP: they are reached over TCP, if they are. */
+bool node_paths_blocked(const struct node_paths *paths);
 /* Own addresses changed, or the machine slept: nothing that was proven counts. */
 void node_paths_void(struct node_paths *paths);
 
-/* "lan", "public", "punched", "relayed". */
+/* "lan", "public", "punched", "relayed", "tcp", "relayed-tcp". */
 const char *node_paths_class_name(enum path_class class);
 
 /* Where others see this node's packets come from, when that is the same for all of them. */

@@ -9,6 +9,7 @@
 #include "wire/path.h"
 
 struct node_calls;
+struct node_fallback;
 struct os_raw_udp;
 
 struct member_path {
@@ -29,7 +30,8 @@ struct member_path {
 struct node_paths {
     struct node *node;
     struct os_raw_udp *raw;
-    struct node_calls *calls; /* NULL: the port could not be had */
+    struct node_fallback *fallback; /* NULL: this node has a public address */
+    struct node_calls *calls;       /* NULL: the port could not be had */
     struct os_timer timer;
     uint64_t tag, counter;
     struct ppn_endpoint seen_by_node, seen_by_relay; /* where our packets come from; port 0 */
@@ -49,5 +51,7 @@ bool node_paths_public_at(const struct member_path *member, const struct ppn_end
 /* One step of a member's core, and what follows from it. */
 void node_paths_step(struct node_paths *paths, struct member_path *member,
                      const struct path_event *event);
+/* Ways over TCP came or went; over: UDP works again. */
+void node_paths_fallback(struct node_paths *paths, bool over);
 /* After steps: the timer stands at the next deadline. */
 void node_paths_arm(struct node_paths *paths);

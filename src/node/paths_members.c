@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "node/fallback.h"
 #include "node/mesh.h"
 #include "node/node.h"
 #include "node/paths_internal.h"
@@ -32,6 +33,12 @@ bool node_paths_public_at(const struct member_path *member, const struct ppn_end
 const struct member_path *node_paths_relay_at(const struct node_paths *paths,
                                               const struct ppn_endpoint *to)
 {
+    struct node_fallback_way over[NODE_FALLBACK_BRIDGES_MAX];
+    uint32_t count = node_fallback_local(to) ? node_fallback_ways(paths->fallback, over) : 0;
+    for (uint32_t i = 0; i < count; i++) {
+        if (memcmp(over[i].port.address, to->address, sizeof(to->address)) == 0)
+            return node_paths_find(paths, &over[i].relay);
+    }
     for (uint32_t i = 0; i < paths->count; i++) {
         if (paths->members[i]->profile.relay_port != 0 &&
             node_paths_public_at(paths->members[i], to))
@@ -86,6 +93,20 @@ static bool relay_endpoint(const struct node_paths *paths, const struct member_p
     return found;
 }
 
+/* Relays over TCP, to the node of one straight: a node that is reached so may not even have said
+ * yet what else there is. */
+static void add_bridges(const struct node_paths *paths, const struct member_path *member,
+                        struct path_candidate *list, size_t *count)
+{
+    struct node_fallback_way over[NODE_FALLBACK_BRIDGES_MAX];
+    uint32_t bridges = node_fallback_ways(paths->fallback, over);
+    for (uint32_t i = 0; i < bridges; i++) {
+        bool direct = ppn_node_id_equal(&over[i].relay, &member->id);
+        list[(*count)++] = direct ? (struct path_candidate){PATH_TCP, over[i].wireguard}
+                                  : (struct path_candidate){PATH_RELAY_TCP, over[i].port};
+    }
+}
+
 static void offer(struct node_paths *paths, struct member_path *member)
 {
     struct path_candidate list[PATH_WAYS_MAX];
@@ -93,10 +114,12 @@ static void offer(struct node_paths *paths, struct member_path *member)
     uint32_t relays = 0;
     for (uint32_t i = 0; i < member->profile.candidate_count; i++) {
         const struct ppn_candidate *candidate = &member->profile.candidates[i];
+        if (node_fallback_local(&candidate->endpoint))
+            continue;
         list[event.candidates.count++] =
             (struct path_candidate){class_of(paths, candidate), candidate->endpoint};
     }
-    for (uint32_t i = 0; i < paths->count && relays < PATH_RELAYS_MAX; i++) {
+    for (uint32_t i = 0; member->has_profile && i < paths->count && relays < PATH_RELAYS_MAX; i++) {
         const struct member_path *relay = paths->members[i];
         struct ppn_endpoint endpoint;
         if (relay == member || relay->profile.relay_port == 0 ||
@@ -105,6 +128,7 @@ static void offer(struct node_paths *paths, struct member_path *member)
         list[event.candidates.count++] = (struct path_candidate){PATH_RELAY, endpoint};
         relays++;
     }
+    add_bridges(paths, member, list, &event.candidates.count);
     node_paths_step(paths, member, &event);
 }
 
@@ -159,6 +183,7 @@ void node_paths_members(struct node_paths *paths)
     }
     memcpy(paths->members, kept, count * sizeof(kept[0]));
     paths->count = count;
+    node_fallback_members(paths->fallback);
     offer_all(paths);
 }
 
@@ -169,6 +194,7 @@ void node_paths_profile(struct node_paths *paths, const struct ppn_node_id *id,
     struct member_path *member = node_paths_find(paths, id);
     if (member == NULL)
         return;
+    node_fallback_profile(paths->fallback, id, profile);
     bool relays = member->profile.relay_port != 0 || profile->relay_port != 0;
     member->profile = *profile;
     member->has_profile = true;
@@ -206,7 +232,32 @@ void node_paths_void(struct node_paths *paths)
     paths->seen_by_node = paths->seen_by_relay = (struct ppn_endpoint){{0}, 0};
     for (uint32_t i = 0; i < paths->count; i++)
         node_paths_step(paths, paths->members[i], &event);
+    node_fallback_void(paths->fallback);
     offer_all(paths);
+}
+
+/* UDP that works again is asked for everywhere at once. */
+void node_paths_fallback(struct node_paths *paths, bool over)
+{
+    struct path_event event = {.kind = PATH_CALLED};
+    for (uint32_t i = 0; i < paths->count; i++) {
+        offer(paths, paths->members[i]);
+        if (over)
+            node_paths_step(paths, paths->members[i], &event);
+    }
+    node_paths_arm(paths);
+}
+
+void node_paths_hint(struct node_paths *paths, const struct ppn_node_id *id,
+                     const struct ppn_endpoint *endpoint)
+{
+    if (paths != NULL)
+        node_fallback_hint(paths->fallback, id, endpoint);
+}
+
+bool node_paths_blocked(const struct node_paths *paths)
+{
+    return paths != NULL && node_fallback_on(paths->fallback);
 }
 
 const struct path *node_paths_core(const struct node_paths *paths, const struct ppn_node_id *id)

@@ -168,12 +168,23 @@ static void describe_way(const struct node *node, const struct path_way *way,
         [PATH_PUNCHED] = "packets pass the routers between, which keep the port open",
         [PATH_RELAY] = "the routers between let no packet through that is not expected: a relay "
                        "passes on what it cannot read",
+        [PATH_TCP] = "no UDP passes between the two: packets go over TCP to the relay that runs "
+                     "beside the node",
+        [PATH_RELAY_TCP] = "this network lets no UDP out: a relay over TCP passes on what it "
+                           "cannot read",
     };
     view->path = node_paths_class_name(way->class);
     view->reason = reasons[way->class];
     view->round_trip_us = way->rtt.ns / 1000;
     if (way->asked > 0)
         view->loss_per_mille = (int32_t)(1000 - 1000 * way->answered / way->asked);
+    if (way->class >= PATH_TCP && node_mesh_udp_blocked(node->mesh)) {
+        (void)snprintf(advice, capacity,
+                       "relays are reached over TCP %u: let UDP out of this network to their ports "
+                       "%u and above",
+                       PPN_PORT_RELAY_TCP, PPN_PORT_PUBLIC);
+        view->advice = advice;
+    }
     if (way->class != PATH_RELAY)
         return;
     (void)snprintf(advice, capacity,

@@ -338,6 +338,7 @@ void node_view_status(const struct node *node, struct node_view_buffer *buffer,
         .joins_waiting = node_joins_count(node->joins),
         .log_entries = admission_entry_count(log),
         .relay = relay_view(node, &buffer->relay),
+        .udp_blocked = node_mesh_udp_blocked(node->mesh),
         .uptime_ms = ppn_to_ms(ppn_between(node->started, os_now(node->loop))),
         .gossip = gossip_view(node),
     };

@@ -122,7 +122,7 @@ static void wake(struct path *path, struct ppn_instant now, bool all)
 {
     for (size_t i = 0; i < path->way_count; i++) {
         struct path_way *way = &path->ways[i];
-        bool relayed = way->class == PATH_RELAY;
+        bool relayed = path_mailbox_class(way->class);
         if (relayed && !way->bind.waiting &&
             (way->bind.at.ns == PPN_NEVER.ns || (all && !way->bound)))
             way->bind.at = now;
@@ -138,14 +138,14 @@ static void hurry(struct path *path, struct ppn_instant now)
 {
     for (size_t i = 0; i < path->way_count; i++) {
         struct path_way *way = &path->ways[i];
-        if (way->class == PATH_RELAY && !way->bound) {
+        if (path_mailbox_class(way->class) && !way->bound) {
             way->bind.waiting = false;
             way->bind_misses = 0;
         }
         if (!way->proven) {
             way->ping.waiting = false;
             way->misses = 0;
-            if (way->class == PATH_RELAY && !way->bound)
+            if (path_mailbox_class(way->class) && !way->bound)
                 way->ping.at = PPN_NEVER;
         }
     }
@@ -188,7 +188,7 @@ static void take_called(struct path *path, struct ppn_instant now, bool moved)
         struct path_way *way = &path->ways[i];
         if (!way->proven)
             continue;
-        if (moved && way->class != PATH_RELAY)
+        if (moved && !path_mailbox_class(way->class))
             way->proven = false;
         if (!way->ping.waiting && ppn_due(ppn_after(way->proven_at, ppn_ms(PATH_RETRY_MS)), now))
             way->ping.at = now;
@@ -202,7 +202,7 @@ static void take_void(struct path *path, struct ppn_instant now)
         struct path_way *way = &path->ways[i];
         way->proven = way->bound = false;
         way->observed.port = 0;
-        if (way->class == PATH_RELAY)
+        if (path_mailbox_class(way->class))
             way->ping.at = PPN_NEVER;
         path_carry_init(&way->carry);
     }
@@ -233,7 +233,7 @@ static void missed_ping(struct path *path, struct path_way *way, struct ppn_inst
     way->misses++;
     if (way->answered > 0)
         path_outcome(way, false);
-    if (way->class == PATH_RELAY && way->misses == 1 && !way->bind.waiting)
+    if (path_mailbox_class(way->class) && way->misses == 1 && !way->bind.waiting)
         way->bind.at = now;
     if (used && way->misses == 1)
         ask_spares(path, way, now);
@@ -289,7 +289,7 @@ static bool better(const struct path_way *a, const struct path_way *b)
 static struct ppn_instant awaited_until(const struct path_way *way)
 {
     const struct path_question *question =
-        way->class == PATH_RELAY && !way->bound ? &way->bind : &way->ping;
+        path_mailbox_class(way->class) && !way->bound ? &way->bind : &way->ping;
     struct ppn_duration patience = ppn_ns(2 * way->rtt.ns + ppn_ms(GRACE_MS / 2).ns);
     bool asked = way->answered > 0 && way->misses == 0 && way->bind_misses == 0;
     return asked && question->waiting ? ppn_after(question->sent_at, patience) : question->sent_at;
@@ -344,7 +344,7 @@ static void choose(struct path *path, struct ppn_instant now, struct path_update
 static bool may_call(const struct path *path)
 {
     const struct path_way *used = path_current(path);
-    return used != NULL && used->proven && (path->news || path->moved || used->class == PATH_RELAY);
+    return used != NULL && used->proven && (path->news || path->moved || used->class >= PATH_RELAY);
 }
 
 static void call(struct path *path, struct ppn_instant now, struct path_updates *updates)
@@ -358,7 +358,7 @@ static void call(struct path *path, struct ppn_instant now, struct path_updates 
         path->call_every = ppn_ns(path->call_every.ns * 2);
     path_emit(updates, &(struct path_update){.kind = PATH_CALL, .moved = path->moved});
     path->news = path->moved = false;
-    if (path_current(path)->class == PATH_RELAY)
+    if (path_current(path)->class >= PATH_RELAY)
         hurry(path, now);
 }
 
@@ -377,13 +377,13 @@ static bool due(const struct path *path, const struct path_way *way, struct path
 static void run_way(struct path *path, struct path_way *way, struct ppn_instant now,
                     struct path_updates *updates)
 {
-    if (way->class == PATH_RELAY && due(path, way, &way->bind, now))
+    if (path_mailbox_class(way->class) && due(path, way, &way->bind, now))
         ask_relay(path, way, now, updates);
     path_carry_run(path, way, now, updates);
     if (due(path, way, &way->ping, now))
         ask_ping(path, way, now, updates);
     bool rests = !way->ping.waiting && way->ping.at.ns == PPN_NEVER.ns;
-    if (way->class == PATH_RELAY && !way->bind.waiting && way->bind.at.ns == PPN_NEVER.ns)
+    if (path_mailbox_class(way->class) && !way->bind.waiting && way->bind.at.ns == PPN_NEVER.ns)
         way->bound = false;
     if (rests) {
         way->proven = false;
@@ -432,7 +432,7 @@ enum ppn_error path_step(struct path *path, struct ppn_instant now, const struct
     case PATH_HEARD:
         way = path_heard_way(path, &event->from, now);
         if (way != NULL && !way->proven && !way->ping.waiting &&
-            (way->class != PATH_RELAY || way->bound))
+            (!path_mailbox_class(way->class) || way->bound))
             way->ping.at = now;
         break;
     case PATH_WIREGUARD:
@@ -455,7 +455,7 @@ struct ppn_instant path_deadline(const struct path *path)
     for (size_t i = 0; i < path->way_count; i++) {
         const struct path_way *way = &path->ways[i];
         deadline = ppn_earlier(deadline, way->ping.at);
-        if (way->class == PATH_RELAY)
+        if (path_mailbox_class(way->class))
             deadline = ppn_earlier(deadline, way->bind.at);
         deadline = ppn_earlier(deadline, path_carry_deadline(path, way));
     }

@@ -50,8 +50,9 @@
 
 enum {
     PATH_RELAYS_MAX = 4,
+    PATH_BRIDGES_MAX = 2, /* relays over TCP */
     PATH_HEARD_MAX = 2, /* places that a question of the peer came from: a NAT's newest mappings */
-    PATH_WAYS_MAX = PPN_ENDPOINTS_MAX + PATH_HEARD_MAX + PATH_RELAYS_MAX,
+    PATH_WAYS_MAX = PPN_ENDPOINTS_MAX + PATH_HEARD_MAX + PATH_RELAYS_MAX + PATH_BRIDGES_MAX,
     PATH_UPDATES_MAX = 3 * PATH_WAYS_MAX + 2,
     PATH_MISSES_MAX = 3,
     PATH_TIMEOUT_MS = 700,     /* a question without an answer, as long as no round trip is known */
@@ -83,12 +84,19 @@ _Static_assert(PATH_ACTIVE_MS + PATH_MISSES_MAX * PATH_TIMEOUT_MS < 5000,
 _Static_assert(PATH_IDLE_MS + PATH_MISSES_MAX * PATH_TIMEOUT_MS < 15000,
                "without packets, a dead way is left within 15 s");
 
-/* Best first. */
-enum path_class { PATH_LAN, PATH_PUBLIC, PATH_PUNCHED, PATH_RELAY };
+/* Best first. The last two are for networks without UDP: to a relay's own node over TCP, and to
+ * everybody else through a relay over TCP. */
+enum path_class { PATH_LAN, PATH_PUBLIC, PATH_PUNCHED, PATH_RELAY, PATH_TCP, PATH_RELAY_TCP };
+
+/* A way through a relay's mailbox. */
+static inline bool path_mailbox_class(enum path_class class)
+{
+    return class == PATH_RELAY || class == PATH_RELAY_TCP;
+}
 
 struct path_candidate {
     enum path_class class;
-    struct ppn_endpoint endpoint; /* RELAY: the relay's own port; its mailbox is asked for */
+    struct ppn_endpoint endpoint; /* RELAY*: the relay's own port; its mailbox is asked for */
 };
 
 enum path_event_kind {
@@ -204,7 +212,8 @@ struct path {
 void path_init(struct path *path, struct ppn_instant now, uint64_t seed);
 
 /* *updates is written whole. INVALID: more than PPN_ENDPOINTS_MAX direct candidates or
- * PATH_RELAYS_MAX relays; nothing changed. Answers whose nonce or place does not fit are ignored.
+ * PATH_RELAYS_MAX relays or PATH_BRIDGES_MAX over TCP; nothing changed. Answers whose nonce or
+ * place does not fit are ignored.
  */
 enum ppn_error path_step(struct path *path, struct ppn_instant now, const struct path_event *event,
                          struct path_updates *updates) PPN_CHECK;

@@ -147,7 +147,7 @@ void path_take_too_big(struct path *path, struct ppn_instant now, uint64_t nonce
 uint16_t path_keepalive_s(const struct path *path, bool behind_nat)
 {
     const struct path_way *way = path_current(path);
-    if (!behind_nat || way == NULL || way->class == PATH_LAN || way->class == PATH_RELAY)
+    if (!behind_nat || way == NULL || way->class == PATH_LAN || way->class >= PATH_RELAY)
         return 0;
     return (uint16_t)(path->keep.ns / ppn_seconds(1).ns);
 }

@@ -6,9 +6,9 @@
 
 static bool is_candidate(const struct path_way *way, const struct path_candidate *candidate)
 {
-    if (candidate->class == PATH_RELAY)
-        return way->class == PATH_RELAY && path_same(&way->relay, &candidate->endpoint);
-    return way->class != PATH_RELAY && path_same(&way->endpoint, &candidate->endpoint);
+    if (path_mailbox_class(candidate->class))
+        return path_mailbox_class(way->class) && path_same(&way->relay, &candidate->endpoint);
+    return !path_mailbox_class(way->class) && path_same(&way->endpoint, &candidate->endpoint);
 }
 
 static struct path_way new_way(const struct path_candidate *candidate, struct ppn_instant now)
@@ -16,7 +16,7 @@ static struct path_way new_way(const struct path_candidate *candidate, struct pp
     struct path_way way = {.class = candidate->class, .endpoint = candidate->endpoint};
     way.ping.at = way.bind.at = now;
     path_carry_init(&way.carry);
-    if (candidate->class == PATH_RELAY) {
+    if (path_mailbox_class(candidate->class)) {
         way.relay = candidate->endpoint;
         way.endpoint.port = 0;
         way.ping.at = PPN_NEVER;
@@ -37,7 +37,7 @@ static size_t keep_heard(struct path *path, const struct path_event *event, stru
         bool named = false;
         for (size_t i = 0; i < event->candidates.count; i++)
             named = named || is_candidate(way, &event->candidates.list[i]);
-        bool in_use = way == used && way->class != PATH_RELAY && heard < PATH_HEARD_MAX;
+        bool in_use = way == used && !path_mailbox_class(way->class) && heard < PATH_HEARD_MAX;
         if (named || !(way->heard || in_use))
             continue;
         ways[count] = *way;
@@ -50,10 +50,13 @@ enum ppn_error path_take_candidates(struct path *path, struct ppn_instant now,
                                     const struct path_event *event)
 {
     struct path_way ways[PATH_WAYS_MAX];
-    size_t count = 0, relays = 0;
-    for (size_t i = 0; i < event->candidates.count; i++)
+    size_t count = 0, relays = 0, bridged = 0;
+    for (size_t i = 0; i < event->candidates.count; i++) {
         relays += event->candidates.list[i].class == PATH_RELAY;
-    if (relays > PATH_RELAYS_MAX || event->candidates.count - relays > PPN_ENDPOINTS_MAX)
+        bridged += event->candidates.list[i].class > PATH_RELAY;
+    }
+    if (relays > PATH_RELAYS_MAX || bridged > PATH_BRIDGES_MAX ||
+        event->candidates.count - relays - bridged > PPN_ENDPOINTS_MAX)
         return PPN_ERROR_INVALID;
     for (size_t i = 0; i < event->candidates.count; i++) {
         const struct path_candidate *candidate = &event->candidates.list[i];
@@ -81,7 +84,7 @@ enum ppn_error path_take_candidates(struct path *path, struct ppn_instant now,
 
 void path_mailbox(struct path *path, struct path_way *way, uint16_t port, struct ppn_instant now)
 {
-    PPN_ASSERT(way->class == PATH_RELAY);
+    PPN_ASSERT(path_mailbox_class(way->class));
     way->bind.waiting = false;
     way->bound = way->proven = false;
     way->ping.waiting = false;
@@ -92,7 +95,7 @@ void path_mailbox(struct path *path, struct path_way *way, uint16_t port, struct
     size_t kept = 0;
     for (size_t i = 0; i < path->way_count; i++) {
         const struct path_way *other = &path->ways[i];
-        if (other->class == PATH_RELAY || !other->heard ||
+        if (path_mailbox_class(other->class) || !other->heard ||
             !path_same(&other->endpoint, &way->endpoint))
             path->ways[kept++] = *other;
     }
@@ -104,7 +107,7 @@ static struct path_way *relay_unknown(struct path *path, const struct ppn_endpoi
 {
     for (size_t i = 0; i < path->way_count; i++) {
         struct path_way *way = &path->ways[i];
-        if (way->class == PATH_RELAY && way->endpoint.port == 0 &&
+        if (path_mailbox_class(way->class) && way->endpoint.port == 0 &&
             memcmp(way->relay.address, from->address, sizeof(from->address)) == 0)
             return way;
     }
@@ -138,7 +141,11 @@ struct path_way *path_heard_way(struct path *path, const struct ppn_endpoint *fr
     if (count < PATH_HEARD_MAX)
         oldest = &path->ways[path->way_count++];
     PPN_ASSERT(oldest != NULL && path->way_count <= PATH_WAYS_MAX);
-    const struct path_candidate candidate = {.class = PATH_PUNCHED, .endpoint = *from};
+    /* This machine's loopback is a bridge, at whichever end of it. */
+    static const uint8_t loopback[13] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127};
+    bool bridged = memcmp(from->address, loopback, sizeof(loopback)) == 0;
+    const struct path_candidate candidate = {.class = bridged ? PATH_TCP : PATH_PUNCHED,
+                                             .endpoint = *from};
     *oldest = new_way(&candidate, now);
     oldest->heard = true;
     return oldest;
@@ -159,17 +166,17 @@ enum path_standing path_way_standing(const struct path *path, const struct path_
     if (way->proven)
         return path_way_mtu(way) == 1 ? PATH_NARROW : PATH_SPARE;
     bool rests = !way->ping.waiting && way->ping.at.ns == PPN_NEVER.ns;
-    if (way->class == PATH_RELAY)
+    if (path_mailbox_class(way->class))
         rests = rests && !way->bind.waiting && way->bind.at.ns == PPN_NEVER.ns;
     if (rests)
         return PATH_RESTING;
-    if (way->class == PATH_RELAY && !way->bound) {
+    if (path_mailbox_class(way->class) && !way->bound) {
         if (way->bind_misses > 0)
             return PATH_NO_RELAY;
         if (way->endpoint.port == 0 && way->asked > 0 && !way->bind.waiting)
             return PATH_NO_MAILBOX;
     }
-    if (way->class == PATH_RELAY && way->bound)
+    if (path_mailbox_class(way->class) && way->bound)
         return PATH_PEER_AWAY;
     return way->answered > 0 ? PATH_LOST : PATH_SILENT;
 }

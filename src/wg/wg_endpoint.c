@@ -89,13 +89,19 @@ static size_t append(struct ppn_endpoint *order, size_t count, const struct ppn_
     return count + 1;
 }
 
+/* The path core has the peer's answer from there, also where it is a bridge on the loopback. */
+static bool proven(const struct wg_endpoints *known)
+{
+    return known->has_path && known->path.port != 0;
+}
+
 size_t wg_endpoint_order(const struct wg *wg, const struct wg_peer *peer,
                          const struct wg_entry *entry,
                          struct ppn_endpoint order[static WG_CANDIDATES_MAX])
 {
     const struct wg_endpoints *known = &peer->endpoints;
     size_t count = 0;
-    if (known->has_path && dialable(&known->path, peer->allowed))
+    if (proven(known))
         count = append(order, count, &known->path);
     for (uint32_t wanted = 0; wanted <= 4; wanted++) {
         if (wanted == 1 && known->has_hint && dialable(&known->hint, peer->allowed))
@@ -114,8 +120,7 @@ size_t wg_endpoint_order(const struct wg *wg, const struct wg_peer *peer,
 bool wg_endpoint_likely(const struct wg *wg, const struct wg_peer *peer)
 {
     const struct wg_endpoints *known = &peer->endpoints;
-    bool likely = (known->has_path && dialable(&known->path, peer->allowed)) ||
-                  (known->has_hint && dialable(&known->hint, peer->allowed));
+    bool likely = (proven(known)) || (known->has_hint && dialable(&known->hint, peer->allowed));
     for (uint32_t i = 0; i < known->count && !likely; i++)
         likely =
             dialable(&known->list[i].endpoint, peer->allowed) && rank(wg, &known->list[i]) <= 3;
@@ -164,7 +169,7 @@ bool wg_endpoint_choose(const struct wg *wg, const struct wg_peer *peer,
         return true;
     }
     /* A way that was proven is no guess: it is taken at once, and nothing else is tried. */
-    if (peer->endpoints.has_path && dialable(&peer->endpoints.path, peer->allowed)) {
+    if (proven(&peer->endpoints)) {
         *endpoint = peer->endpoints.path;
         return !wg_endpoint_equal(endpoint, &entry->seen.endpoint);
     }

@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: ISC
+#include "node/fallback.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "bridge/fallback.h"
+#include "node/bridge.h"
+#include "node/node.h"
+#include "os/os_address.h"
+
+/* WireGuard's endpoints still lead to a bridge for the moment that the better way takes. */
+enum { LINGER_S = 20 };
+
+struct relay {
+    struct ppn_node_id id;
+    bool said; /* its profile is known: address and ports are its own words */
+    struct ppn_endpoint hint, public;
+    uint16_t port, tcp_port; /* 0: none */
+    struct node_bridge *bridge;
+    struct node_bridge_target target; /* of that */
+};
+
+struct node_fallback {
+    struct node *node;
+    struct node_fallback_config config;
+    struct fallback core;
+    struct os_timer timer, linger;
+    uint32_t count;
+    struct relay relays[NODE_FALLBACK_RELAYS_MAX];
+};
+
+static struct relay *find(struct node_fallback *fallback, const struct ppn_node_id *id)
+{
+    for (uint32_t i = 0; i < fallback->count; i++) {
+        if (ppn_node_id_equal(&fallback->relays[i].id, id))
+            return &fallback->relays[i];
+    }
+    return NULL;
+}
+
+bool node_fallback_local(const struct ppn_endpoint *endpoint)
+{
+    return os_endpoint_is_ipv4(endpoint) && endpoint->address[12] == 127;
+}
+
+/* Where its bridge should be; false: nowhere. */
+static bool target_of(const struct relay *relay, struct node_bridge_target *target)
+{
+    target->to = relay->said ? relay->public : relay->hint;
+    target->to.port = relay->said ? relay->tcp_port : PPN_PORT_RELAY_TCP;
+    target->relay_port = relay->said ? relay->port : PPN_PORT_RELAY;
+    return (relay->said ? relay->public.port : relay->hint.port) != 0 && target->to.port != 0 &&
+           target->relay_port != 0;
+}
+
+/* ---- bridges ---- */
+
+static void on_bridge(void *context)
+{
+    struct node_fallback *fallback = context;
+    fallback->config.changed(fallback->config.context, false);
+}
+
+static void drop(struct relay *relay)
+{
+    node_bridge_close(relay->bridge);
+    relay->bridge = NULL;
+}
+
+static bool same_target(const struct node_bridge_target *a, const struct node_bridge_target *b)
+{
+    return os_endpoint_equal(&a->to, &b->to) && a->index == b->index &&
+           a->relay_port == b->relay_port;
+}
+
+/* One for each of the first relays that offer it. */
+static void connect_all(struct node_fallback *fallback)
+{
+    uint8_t index = 0;
+    for (uint32_t i = 0; i < fallback->count; i++) {
+        struct relay *relay = &fallback->relays[i];
+        struct node_bridge_target target = {.index = index};
+        bool wanted = index < NODE_FALLBACK_BRIDGES_MAX && target_of(relay, &target);
+        if (relay->bridge != NULL && !(wanted && same_target(&relay->target, &target)))
+            drop(relay);
+        if (!wanted)
+            continue;
+        index++;
+        relay->target = target;
+        if (relay->bridge == NULL)
+            relay->bridge = node_bridge_connect(fallback->node, &target, on_bridge, fallback);
+    }
+}
+
+static void on_linger(void *context)
+{
+    struct node_fallback *fallback = context;
+    for (uint32_t i = 0; i < fallback->count; i++)
+        drop(&fallback->relays[i]);
+}
+
+/* ---- the core ---- */
+
+static void step(struct node_fallback *fallback, enum fallback_event event)
+{
+    struct fallback_update update;
+    fallback_step(&fallback->core, os_now(fallback->node->loop), event, &update);
+    os_timer_at(&fallback->timer, fallback_deadline(&fallback->core));
+    for (uint32_t i = 0; update.ask && i < fallback->count; i++) {
+        const struct relay *relay = &fallback->relays[i];
+        struct ppn_endpoint to = relay->said ? relay->public : relay->hint;
+        if (to.port == 0 || (relay->said && relay->port == 0))
+            continue;
+        if (relay->said)
+            to.port = relay->port;
+        fallback->config.ask(fallback->config.context, &relay->id, &to, relay->said);
+    }
+    if (!update.changed)
+        return;
+    ppn_log(PPN_LOG_INFO, "udp", "state=%s", fallback->core.on ? "blocked" : "works");
+    if (fallback->core.on) {
+        os_timer_stop(&fallback->linger);
+        connect_all(fallback);
+    } else {
+        os_timer_after(&fallback->linger, ppn_seconds(LINGER_S));
+    }
+    fallback->config.changed(fallback->config.context, !fallback->core.on);
+}
+
+static void on_timer(void *context)
+{
+    step(context, FALLBACK_TICK);
+}
+
+/* Something about the relays changed. */
+static void refresh(struct node_fallback *fallback)
+{
+    bool any = false;
+    for (uint32_t i = 0; i < fallback->count; i++) {
+        struct node_bridge_target target;
+        any = any || target_of(&fallback->relays[i], &target);
+    }
+    if (fallback->core.on)
+        connect_all(fallback);
+    if (any != fallback->core.relays)
+        step(fallback, any ? FALLBACK_RELAYS : FALLBACK_NO_RELAYS);
+}
+
+/* ---- for paths.c ---- */
+
+void node_fallback_members(struct node_fallback *fallback)
+{
+    struct relay kept[NODE_FALLBACK_RELAYS_MAX];
+    struct node_member row;
+    uint32_t cursor = 0, count = 0;
+    if (fallback == NULL)
+        return;
+    memset(kept, 0, sizeof(kept));
+    while (count < NODE_FALLBACK_RELAYS_MAX && node_member_next(fallback->node, &cursor, &row)) {
+        struct relay *known = find(fallback, &row.id);
+        if (!row.relay || ppn_node_id_equal(&row.id, &fallback->node->identity.id))
+            continue;
+        kept[count].id = row.id;
+        if (known != NULL) {
+            kept[count] = *known;
+            known->bridge = NULL;
+        }
+        count++;
+    }
+    for (uint32_t i = 0; i < fallback->count; i++)
+        drop(&fallback->relays[i]);
+    memcpy(fallback->relays, kept, sizeof(kept));
+    fallback->count = count;
+    refresh(fallback);
+}
+
+void node_fallback_profile(struct node_fallback *fallback, const struct ppn_node_id *id,
+                           const struct ppn_profile *profile)
+{
+    struct relay *relay = fallback != NULL ? find(fallback, id) : NULL;
+    if (relay == NULL)
+        return;
+    relay->said = true;
+    relay->public.port = 0;
+    for (uint32_t i = 0; i < profile->candidate_count && relay->public.port == 0; i++) {
+        if (profile->candidates[i].kind == PPN_ENDPOINT_PUBLIC)
+            relay->public = profile->candidates[i].endpoint;
+    }
+    relay->port = profile->relay_port;
+    relay->tcp_port = profile->relay_tcp_port;
+    refresh(fallback);
+}
+
+void node_fallback_hint(struct node_fallback *fallback, const struct ppn_node_id *id,
+                        const struct ppn_endpoint *endpoint)
+{
+    struct relay *relay = fallback != NULL ? find(fallback, id) : NULL;
+    if (relay == NULL || node_fallback_local(endpoint))
+        return;
+    relay->hint = *endpoint;
+    refresh(fallback);
+}
+
+static bool at_a_relay(const struct node_fallback *fallback, const struct ppn_endpoint *place)
+{
+    for (uint32_t i = 0; i < fallback->count; i++) {
+        const struct relay *relay = &fallback->relays[i];
+        const struct ppn_endpoint *at = relay->said ? &relay->public : &relay->hint;
+        if (at->port != 0 && memcmp(at->address, place->address, sizeof(at->address)) == 0)
+            return true;
+    }
+    return false;
+}
+
+void node_fallback_asked(struct node_fallback *fallback, const struct ppn_endpoint *to)
+{
+    if (fallback != NULL && at_a_relay(fallback, to))
+        step(fallback, FALLBACK_ASKED);
+}
+
+void node_fallback_answered(struct node_fallback *fallback, const struct ppn_endpoint *from)
+{
+    if (fallback != NULL && at_a_relay(fallback, from))
+        step(fallback, FALLBACK_ANSWERED);
+}
+
+void node_fallback_void(struct node_fallback *fallback)
+{
+    if (fallback != NULL)
+        step(fallback, FALLBACK_VOID);
+}
+
+bool node_fallback_on(const struct node_fallback *fallback)
+{
+    return fallback != NULL && fallback->core.on;
+}
+
+uint32_t node_fallback_ways(const struct node_fallback *fallback,
+                            struct node_fallback_way ways[static NODE_FALLBACK_BRIDGES_MAX])
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; node_fallback_on(fallback) && i < fallback->count; i++) {
+        const struct relay *relay = &fallback->relays[i];
+        if (!node_bridge_up(relay->bridge))
+            continue;
+        PPN_ASSERT(count < NODE_FALLBACK_BRIDGES_MAX);
+        ways[count].relay = relay->id;
+        ways[count].port = node_bridge_local(relay->bridge, false);
+        ways[count].wireguard = node_bridge_local(relay->bridge, true);
+        ways[count++].over = relay->target.to;
+    }
+    return count;
+}
+
+const char *node_fallback_problem(const struct node_fallback *fallback)
+{
+    for (uint32_t i = 0; node_fallback_on(fallback) && i < fallback->count; i++) {
+        if (fallback->relays[i].bridge != NULL && !node_bridge_up(fallback->relays[i].bridge))
+            return node_bridge_report(fallback->relays[i].bridge)->text;
+    }
+    return "";
+}
+
+struct node_fallback *node_fallback_open(struct node *node,
+                                         const struct node_fallback_config *config)
+{
+    struct node_fallback *fallback = calloc(1, sizeof(*fallback));
+    if (fallback == NULL)
+        return NULL;
+    fallback->node = node;
+    fallback->config = *config;
+    fallback_init(&fallback->core, os_now(node->loop));
+    os_timer_init(&fallback->timer, node->loop, on_timer, fallback);
+    os_timer_init(&fallback->linger, node->loop, on_linger, fallback);
+    return fallback;
+}
+
+void node_fallback_close(struct node_fallback *fallback)
+{
+    if (fallback == NULL)
+        return;
+    os_timer_stop(&fallback->timer);
+    os_timer_stop(&fallback->linger);
+    on_linger(fallback);
+    free(fallback);
+}
