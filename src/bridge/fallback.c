@@ -3,11 +3,12 @@
 
 #include "base/assert.h"
 
-_Static_assert(FALLBACK_DOUBT_MS + FALLBACK_SILENT_MS < 10000, "a blocked network is left in 10 s");
+_Static_assert(FALLBACK_DOUBT_MS + FALLBACK_ASKS * FALLBACK_ASK_MS < 10000,
+               "a blocked network is left in 10 s");
 
 void fallback_init(struct fallback *fallback, struct ppn_instant now)
 {
-    *fallback = (struct fallback){.heard_at = now, .since = now, .next_at = now};
+    *fallback = (struct fallback){.heard_at = now, .next_at = now};
 }
 
 static void doubt(struct fallback *fallback, struct ppn_instant now)
@@ -15,7 +16,8 @@ static void doubt(struct fallback *fallback, struct ppn_instant now)
     if (fallback->asking)
         return;
     fallback->asking = true;
-    fallback->since = fallback->next_at = now;
+    fallback->asked = 0;
+    fallback->next_at = now;
 }
 
 static struct ppn_instant doubt_at(const struct fallback *fallback)
@@ -30,12 +32,10 @@ static void tick(struct fallback *fallback, struct ppn_instant now, struct fallb
 {
     if (ppn_due(doubt_at(fallback), now))
         doubt(fallback, now);
-    if (!fallback->asking)
+    if (!fallback->asking || !ppn_due(fallback->next_at, now))
         return;
-    if (!fallback->on && ppn_due(ppn_after(fallback->since, ppn_ms(FALLBACK_SILENT_MS)), now))
-        fallback->on = true;
-    if (!ppn_due(fallback->next_at, now))
-        return;
+    fallback->on = fallback->on || fallback->asked == FALLBACK_ASKS;
+    fallback->asked++;
     update->ask = true;
     fallback->next_at = ppn_after(now, ppn_ms(fallback->on ? FALLBACK_RETRY_MS : FALLBACK_ASK_MS));
 }
@@ -82,8 +82,5 @@ struct ppn_instant fallback_deadline(const struct fallback *fallback)
 {
     if (!fallback->relays)
         return PPN_NEVER;
-    if (!fallback->asking)
-        return doubt_at(fallback);
-    struct ppn_instant silent = ppn_after(fallback->since, ppn_ms(FALLBACK_SILENT_MS));
-    return fallback->on ? fallback->next_at : ppn_earlier(fallback->next_at, silent);
+    return fallback->asking ? fallback->next_at : doubt_at(fallback);
 }

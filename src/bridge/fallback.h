@@ -7,15 +7,17 @@
  * UDP works as long as some relay answered a UDP question in the last FALLBACK_FRESH_S seconds; the
  * questions of the path core keep that true for free. When a question waits for FALLBACK_DOUBT_MS,
  * or nothing was heard for FALLBACK_FRESH_S, every relay is asked each FALLBACK_ASK_MS; when none
- * answers for FALLBACK_SILENT_MS, the fallback is on. It stays on, and relays are asked each
+ * answers FALLBACK_ASKS questions, the fallback is on. Questions count, not time, so that a machine
+ * that was too busy to listen gets another one. It stays on, and relays are asked each
  * FALLBACK_RETRY_MS, until one answers: TCP is worse than any UDP, and both at once would have two
  * addresses for one node at a relay, which sends to the newest.
  *
  * What fails, and what happens: all relays are down, so UDP is silent though nothing blocks it: the
  * fallback is on and finds nobody over TCP either, and the first answer ends it. UDP comes and
- * goes: the fallback follows after FALLBACK_SILENT_MS of silence, so at most once in that time. */
+ * goes: the fallback follows after FALLBACK_ASKS questions, so at most once in that time. */
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/time.h"
 
@@ -23,16 +25,17 @@ enum {
     FALLBACK_FRESH_S = 20, /* above PATH_SPARE_MS: a pool with relays in use is never asked more */
     FALLBACK_DOUBT_MS = 2000,
     FALLBACK_ASK_MS = 1000,
-    FALLBACK_SILENT_MS = 4000,
+    FALLBACK_ASKS = 4,
     FALLBACK_RETRY_MS = 3000
 };
 
 /* Fields belong to the core. */
 struct fallback {
     bool relays, on;
-    bool asking; /* since `since`; always true while on */
+    bool asking;    /* always true while on */
+    uint32_t asked; /* since asking */
     bool unanswered;
-    struct ppn_instant heard_at, unanswered_at, since, next_at;
+    struct ppn_instant heard_at, unanswered_at, next_at;
 };
 
 enum fallback_event {

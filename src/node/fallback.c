@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "bridge/fallback.h"
 #include "node/bridge.h"
+#include "node/mesh.h"
 #include "node/node.h"
 #include "os/os_address.h"
 
@@ -18,8 +19,8 @@ enum { LINGER_S = 20 };
 struct relay {
     struct ppn_node_id id;
     bool said; /* its profile is known: address and ports are its own words */
-    struct ppn_endpoint hint, public;
-    uint16_t port, tcp_port; /* 0: none */
+    struct ppn_endpoint hint, public[2]; /* IPv4, IPv6; port 0: none */
+    uint16_t port, tcp_port;             /* 0: none */
     struct node_bridge *bridge;
     struct node_bridge_target target; /* of that */
 };
@@ -47,14 +48,25 @@ bool node_fallback_local(const struct ppn_endpoint *endpoint)
     return os_endpoint_is_ipv4(endpoint) && endpoint->address[12] == 127;
 }
 
-/* Where its bridge should be; false: nowhere. */
-static bool target_of(const struct relay *relay, struct node_bridge_target *target)
+/* IPv4 where we have it; port 0: nowhere. */
+static const struct ppn_endpoint *place_of(const struct node_fallback *fallback,
+                                           const struct relay *relay)
 {
-    target->to = relay->said ? relay->public : relay->hint;
+    bool ipv6 = !node_mesh_has_ipv4(fallback->node->mesh);
+    if (!relay->said)
+        return &relay->hint;
+    return &relay->public[relay->public[ipv6].port != 0 ? ipv6 : !ipv6];
+}
+
+/* Where its bridge should be; false: nowhere. */
+static bool target_of(const struct node_fallback *fallback, const struct relay *relay,
+                      struct node_bridge_target *target)
+{
+    const struct ppn_endpoint *place = place_of(fallback, relay);
+    target->to = *place;
     target->to.port = relay->said ? relay->tcp_port : PPN_PORT_RELAY_TCP;
     target->relay_port = relay->said ? relay->port : PPN_PORT_RELAY;
-    return (relay->said ? relay->public.port : relay->hint.port) != 0 && target->to.port != 0 &&
-           target->relay_port != 0;
+    return place->port != 0 && target->to.port != 0 && target->relay_port != 0;
 }
 
 /* ---- bridges ---- */
@@ -84,7 +96,7 @@ static void connect_all(struct node_fallback *fallback)
     for (uint32_t i = 0; i < fallback->count; i++) {
         struct relay *relay = &fallback->relays[i];
         struct node_bridge_target target = {.index = index};
-        bool wanted = index < NODE_FALLBACK_BRIDGES_MAX && target_of(relay, &target);
+        bool wanted = index < NODE_FALLBACK_BRIDGES_MAX && target_of(fallback, relay, &target);
         if (relay->bridge != NULL && !(wanted && same_target(&relay->target, &target)))
             drop(relay);
         if (!wanted)
@@ -112,7 +124,7 @@ static void step(struct node_fallback *fallback, enum fallback_event event)
     os_timer_at(&fallback->timer, fallback_deadline(&fallback->core));
     for (uint32_t i = 0; update.ask && i < fallback->count; i++) {
         const struct relay *relay = &fallback->relays[i];
-        struct ppn_endpoint to = relay->said ? relay->public : relay->hint;
+        struct ppn_endpoint to = *place_of(fallback, relay);
         if (to.port == 0 || (relay->said && relay->port == 0))
             continue;
         if (relay->said)
@@ -142,7 +154,7 @@ static void refresh(struct node_fallback *fallback)
     bool any = false;
     for (uint32_t i = 0; i < fallback->count; i++) {
         struct node_bridge_target target;
-        any = any || target_of(&fallback->relays[i], &target);
+        any = any || target_of(fallback, &fallback->relays[i], &target);
     }
     if (fallback->core.on)
         connect_all(fallback);
@@ -185,10 +197,12 @@ void node_fallback_profile(struct node_fallback *fallback, const struct ppn_node
     if (relay == NULL)
         return;
     relay->said = true;
-    relay->public.port = 0;
-    for (uint32_t i = 0; i < profile->candidate_count && relay->public.port == 0; i++) {
-        if (profile->candidates[i].kind == PPN_ENDPOINT_PUBLIC)
-            relay->public = profile->candidates[i].endpoint;
+    relay->public[0].port = relay->public[1].port = 0;
+    for (uint32_t i = 0; i < profile->candidate_count; i++) {
+        const struct ppn_candidate *candidate = &profile->candidates[i];
+        struct ppn_endpoint *place = &relay->public[!os_endpoint_is_ipv4(&candidate->endpoint)];
+        if (candidate->kind == PPN_ENDPOINT_PUBLIC && place->port == 0)
+            *place = candidate->endpoint;
     }
     relay->port = profile->relay_port;
     relay->tcp_port = profile->relay_tcp_port;
@@ -209,9 +223,11 @@ static bool at_a_relay(const struct node_fallback *fallback, const struct ppn_en
 {
     for (uint32_t i = 0; i < fallback->count; i++) {
         const struct relay *relay = &fallback->relays[i];
-        const struct ppn_endpoint *at = relay->said ? &relay->public : &relay->hint;
-        if (at->port != 0 && memcmp(at->address, place->address, sizeof(at->address)) == 0)
-            return true;
+        const struct ppn_endpoint *at[] = {&relay->hint, &relay->public[0], &relay -> public[1]};
+        for (int k = relay->said ? 1 : 0; k < (relay->said ? 3 : 1); k++) {
+            if (at[k]->port != 0 && memcmp(at[k]->address, place->address, 16) == 0)
+                return true;
+        }
     }
     return false;
 }
@@ -230,8 +246,11 @@ void node_fallback_answered(struct node_fallback *fallback, const struct ppn_end
 
 void node_fallback_void(struct node_fallback *fallback)
 {
-    if (fallback != NULL)
-        step(fallback, FALLBACK_VOID);
+    if (fallback == NULL)
+        return;
+    step(fallback, FALLBACK_VOID);
+    if (fallback->core.on)
+        connect_all(fallback); /* IPv6 instead of IPv4, perhaps */
 }
 
 bool node_fallback_on(const struct node_fallback *fallback)

@@ -445,3 +445,41 @@ Test(path, whatever_happens_the_best_way_is_found)
     for (uint64_t seed = 1; seed <= 40; seed++)
         random_life(seed);
 }
+
+static struct ppn_endpoint bridge(uint16_t port)
+{
+    struct ppn_endpoint endpoint = world_at(1, port);
+    memcpy(endpoint.address + 12, (const uint8_t[]){127, 83, 0, 1}, 4);
+    return endpoint;
+}
+
+Test(path, tcp_is_taken_where_nothing_else_answers_and_left_for_anything)
+{
+    static const enum path_class better[] = {PATH_RELAY, PATH_PUNCHED, PATH_PUBLIC, PATH_LAN};
+    for (size_t i = 0; i < sizeof(better) / sizeof(better[0]); i++) {
+        struct world world;
+        world_begin(&world, 1);
+        bool mailbox = better[i] == PATH_RELAY;
+        world_add(&world, world_at(9, mailbox ? 51821 : 51820), better[i], 90)->answers = false;
+        world.places[0].relays = false;
+        world_add(&world, bridge(51821), PATH_RELAY_TCP, 5)->relays = true;
+        world_name_all(&world);
+        world_pass(&world, 20000, true);
+        cr_assert_eq(world_class(&world), PATH_RELAY_TCP);
+        world.places[0].answers = true;
+        world.places[0].relays = mailbox;
+        world_pass(&world, 80000, true);
+        cr_assert_eq(world_class(&world), better[i], "though it is much longer");
+    }
+}
+
+Test(path, a_question_from_a_bridge_is_no_punched_way)
+{
+    struct world world;
+    world_begin(&world, 1);
+    world_add(&world, bridge(40000), PATH_TCP, 10);
+    world_step(&world, &(struct path_event){.kind = PATH_HEARD, .from = bridge(40000)});
+    world_pass(&world, 1000, true);
+    cr_assert_eq(world_class(&world), PATH_TCP);
+    cr_assert_eq(world.path.ways[0].class, PATH_TCP);
+}

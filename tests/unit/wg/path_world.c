@@ -14,8 +14,8 @@ static struct place *place(struct world *world, const struct ppn_endpoint *to)
 {
     for (size_t i = 0; i < world->place_count; i++) {
         const struct place *one = &world->places[i];
-        bool port =
-            one->at.port == to->port || (one->class == PATH_RELAY && to->port == RELAY_MAILBOX);
+        bool port = one->at.port == to->port ||
+                    (path_mailbox_class(one->class) && to->port == RELAY_MAILBOX);
         if (port && memcmp(one->at.address, to->address, sizeof(to->address)) == 0)
             return &world->places[i];
     }
@@ -54,7 +54,7 @@ static void carry_out(struct world *world, const struct path_updates *updates)
                                         update->size <= PATH_MTU_MAX + PATH_MTU_HEADER));
         const struct place *to = place(world, &update->to);
         if (to == NULL ||
-            !(ping ? to->answers && (to->class != PATH_RELAY || to->relays) : to->relays))
+            !(ping ? to->answers && (!path_mailbox_class(to->class) || to->relays) : to->relays))
             continue;
         if (world->pending_count == PENDING_MAX || update->size > to->carries ||
             ppn_random_below(&world->random, 100) < to->loss_percent)
@@ -118,7 +118,7 @@ struct place *world_add(struct world *world, struct ppn_endpoint where, enum pat
 {
     cr_assert_lt(world->place_count, PLACES_MAX);
     struct place *place = &world->places[world->place_count++];
-    *place = (struct place){where, class, true, class == PATH_RELAY, delay_ms, 1500, 0};
+    *place = (struct place){where, class, true, path_mailbox_class(class), delay_ms, 1500, 0};
     return place;
 }
 
