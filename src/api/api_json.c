@@ -388,6 +388,29 @@ json_t *api_json_row(const struct api_placement_row *row)
     return made(&m);
 }
 
+static json_t *json_way(const struct api_way_view *way)
+{
+    struct maker m = maker();
+    if (m.failed)
+        return NULL;
+    add_text(&m, "path", way->path);
+    add_text(&m, "endpoint", way->endpoint);
+    add_text(&m, "relay", way->relay);
+    add_text(&m, "state", way->state);
+    add_text(&m, "reason", way->reason);
+    if (way->round_trip_us >= 0)
+        add_i64(&m, "round_trip_us", way->round_trip_us);
+    if (way->loss_per_mille >= 0)
+        add_i64(&m, "loss_per_mille", way->loss_per_mille);
+    if (way->answered_ms_ago >= 0)
+        add_i64(&m, "answered_ms_ago", way->answered_ms_ago);
+    add_u64(&m, "asked", way->asked);
+    add_u64(&m, "answered", way->answered);
+    if (way->mtu != 0)
+        add_u64(&m, "mtu", way->mtu);
+    return made(&m);
+}
+
 json_t *api_json_path(const struct api_path_view *path)
 {
     struct maker m = maker();
@@ -408,6 +431,17 @@ json_t *api_json_path(const struct api_path_view *path)
     add_u64(&m, "sent_bytes", path->sent_bytes);
     add_text(&m, "reason", path->reason);
     add_text(&m, "advice", path->advice);
+    if (path->since_ms_ago >= 0)
+        add_i64(&m, "since_ms_ago", path->since_ms_ago);
+    if (path->mtu != 0)
+        add_u64(&m, "mtu", path->mtu);
+    add_text(&m, "relay", path->relay);
+    json_t *ways = json_array();
+    for (uint32_t i = 0; i < path->way_count && ways != NULL; i++) {
+        if (json_array_append_new(ways, json_way(&path->ways[i])) != 0)
+            m.failed = true;
+    }
+    add(&m, "ways", ways);
     return made(&m);
 }
 

@@ -164,6 +164,23 @@ struct api_placement_row {
     struct api_score_part parts[API_SCORE_PARTS_MAX];
 };
 
+enum { API_WAYS_MAX = 16 };
+
+/* A way that was tried. */
+struct api_way_view {
+    const char *path;         /* as of a node */
+    const char *endpoint;     /* the node's, or its mailbox at the relay */
+    const char *relay;        /* name; or NULL */
+    const char *state;        /* "used", "spare", "narrow", "resting", "lost", "silent", "no-relay",
+                                 "no-mailbox", "peer-away" */
+    const char *reason;       /* why it is not the one in use, in words */
+    int64_t round_trip_us;    /* -1: unknown */
+    int64_t loss_per_mille;   /* -1: unknown */
+    int64_t answered_ms_ago;  /* -1: never */
+    uint64_t asked, answered; /* questions */
+    uint32_t mtu;             /* of packets inside the mesh; 0: unknown */
+};
+
 struct api_path_view {
     struct ppn_node_id id;
     const char *node;
@@ -173,8 +190,13 @@ struct api_path_view {
     int64_t round_trip_us;    /* -1: unknown */
     int64_t loss_per_mille;   /* -1: unknown */
     uint64_t received_bytes, sent_bytes;
-    const char *reason; /* why this path, in words */
-    const char *advice; /* what the person can do; or NULL */
+    const char *reason;   /* why this path, in words */
+    const char *advice;   /* what the person can do; or NULL */
+    int64_t since_ms_ago; /* that way is used; -1: nothing is probed there, or nothing is proven */
+    uint32_t mtu;         /* of packets inside the mesh to that node; 0: as the interface has */
+    const char *relay;    /* name; or NULL */
+    uint32_t way_count;
+    struct api_way_view ways[API_WAYS_MAX]; /* the one in use first, then the best first */
 };
 
 struct api_invite_view {

@@ -103,9 +103,64 @@ static void line(const struct cli *cli, const char *name, const char *value)
                  clean);
 }
 
+static void milliseconds(int64_t us, char text[static CLI_TEXT_MAX])
+{
+    text[0] = '\0';
+    if (us >= 0)
+        (void)snprintf(text, CLI_TEXT_MAX, "%lld.%lld ms", (long long)(us / 1000),
+                       (long long)(us % 1000 / 100));
+}
+
+static void percent(int64_t per_mille, char text[static CLI_TEXT_MAX])
+{
+    text[0] = '\0';
+    if (per_mille >= 0)
+        (void)snprintf(text, CLI_TEXT_MAX, "%lld.%lld %%", (long long)(per_mille / 10),
+                       (long long)(per_mille % 10));
+}
+
+static void age_line(const struct cli *cli, const json_t *answer, const char *key, const char *name)
+{
+    char age[CLI_TEXT_MAX], text[CLI_TEXT_MAX + 8];
+    int64_t ms = cli_number(answer, key, -1);
+    if (ms < 0)
+        return;
+    cli_age_text(ms, age);
+    (void)snprintf(text, sizeof(text), "%s%s", age, strcmp(age, "now") == 0 ? "" : " ago");
+    line(cli, name, text);
+}
+
+/* All that was tried. */
+static void print_ways(const struct cli *cli, const json_t *ways)
+{
+    static const char *const heads[] = {"TRIED",       "VIA",   "ENDPOINT",
+                                        ">ROUND TRIP", ">LOSS", "RESULT"};
+    struct cli_table table;
+    size_t index;
+    json_t *way;
+    if (json_array_size(ways) == 0)
+        return;
+    cli_table_init(&table, heads, sizeof(heads) / sizeof(heads[0]));
+    json_array_foreach(ways, index, way)
+    {
+        char rtt[CLI_TEXT_MAX], loss[CLI_TEXT_MAX];
+        bool used = strcmp(cli_text(way, "state"), "used") == 0;
+        milliseconds(cli_number(way, "round_trip_us", -1), rtt);
+        percent(cli_number(way, "loss_per_mille", -1), loss);
+        cli_cell(&table, used ? CLI_GREEN : CLI_PLAIN, "%s", cli_text(way, "path"));
+        cli_cell(&table, CLI_PLAIN, "%s", cli_text(way, "relay"));
+        cli_cell(&table, CLI_PLAIN, "%s", cli_text(way, "endpoint"));
+        cli_cell(&table, CLI_PLAIN, "%s", rtt);
+        cli_cell(&table, CLI_PLAIN, "%s", loss);
+        cli_cell(&table, used ? CLI_GREEN : CLI_DIM, "%s", cli_text(way, "reason"));
+    }
+    (void)printf("\n");
+    cli_table_print(cli, &table, stdout);
+}
+
 int cmd_why(struct cli *cli, int argc, char **argv)
 {
-    char target[TARGET_MAX], text[CLI_TEXT_MAX + 32], age[CLI_TEXT_MAX];
+    char target[TARGET_MAX], text[CLI_TEXT_MAX];
     json_t *answer;
     while (cli_getopt(cli, argc, argv, "h", plain_options) != -1)
         ;
@@ -118,26 +173,21 @@ int cmd_why(struct cli *cli, int argc, char **argv)
         goto out;
     line(cli, "node", cli_text(answer, "node"));
     line(cli, "path", cli_text(answer, "path"));
+    line(cli, "relay", cli_text(answer, "relay"));
     line(cli, "endpoint", cli_text(answer, "endpoint"));
-    if (cli_number(answer, "handshake_ms_ago", -1) >= 0) {
-        cli_age_text(cli_number(answer, "handshake_ms_ago", 0), age);
-        (void)snprintf(text, sizeof(text), "%s%s", age, strcmp(age, "now") == 0 ? "" : " ago");
-        line(cli, "handshake", text);
-    }
-    int64_t round_trip = cli_number(answer, "round_trip_us", -1);
-    if (round_trip >= 0) {
-        (void)snprintf(text, sizeof(text), "%lld.%lld ms", (long long)(round_trip / 1000),
-                       (long long)(round_trip % 1000 / 100));
-        line(cli, "round trip", text);
-    }
-    if (cli_number(answer, "loss_per_mille", -1) >= 0) {
-        (void)snprintf(text, sizeof(text), "%lld.%lld %%",
-                       (long long)(cli_number(answer, "loss_per_mille", 0) / 10),
-                       (long long)(cli_number(answer, "loss_per_mille", 0) % 10));
-        line(cli, "loss", text);
+    age_line(cli, answer, "since_ms_ago", "since");
+    age_line(cli, answer, "handshake_ms_ago", "handshake");
+    milliseconds(cli_number(answer, "round_trip_us", -1), text);
+    line(cli, "round trip", text);
+    percent(cli_number(answer, "loss_per_mille", -1), text);
+    line(cli, "loss", text);
+    if (cli_number(answer, "mtu", 0) > 0) {
+        (void)snprintf(text, sizeof(text), "%lld bytes", (long long)cli_number(answer, "mtu", 0));
+        line(cli, "carries", text);
     }
     line(cli, "why", cli_text(answer, "reason"));
     line(cli, "to do", cli_text(answer, "advice"));
+    print_ways(cli, json_object_get(answer, "ways"));
 out:
     json_decref(answer);
     return cli_finish(code);

@@ -141,111 +141,6 @@ static void serve_uncordon(void *context, struct api_request *request, const str
     set_cordon(context, request, who, false);
 }
 
-static const char *path_reason(const struct node *node, const struct wg_peer_status *status)
-{
-    if (node_mesh_backend(node->mesh) == WG_BACKEND_PLAIN)
-        return "the mesh runs without encryption (--mesh plain)";
-    switch (status->state) {
-    case WG_PEER_CONNECTED:
-        return "packets go straight to the node's endpoint";
-    case WG_PEER_IDLE:
-        return "nothing was sent lately";
-    case WG_PEER_CONNECTING:
-        return "no handshake on any endpoint tried so far";
-    case WG_PEER_NO_CANDIDATE:
-        return "this node knows no endpoint of it: it must call us";
-    }
-    return "";
-}
-
-/* The way that was proven, in words, and what a person can do for a better one. */
-static void describe_way(const struct node *node, const struct path_way *way,
-                         struct api_path_view *view, char *advice, size_t capacity)
-{
-    static const char *const reasons[] = {
-        [PATH_LAN] = "both are in one local network",
-        [PATH_PUBLIC] = "one of the two has a public address",
-        [PATH_PUNCHED] = "packets pass the routers between, which keep the port open",
-        [PATH_RELAY] = "the routers between let no packet through that is not expected: a relay "
-                       "passes on what it cannot read",
-        [PATH_TCP] = "no UDP passes between the two: packets go over TCP to the relay that runs "
-                     "beside the node",
-        [PATH_RELAY_TCP] = "this network lets no UDP out: a relay over TCP passes on what it "
-                           "cannot read",
-    };
-    view->path = node_paths_class_name(way->class);
-    view->reason = reasons[way->class];
-    view->round_trip_us = way->rtt.ns / 1000;
-    if (way->asked > 0)
-        view->loss_per_mille = (int32_t)(1000 - 1000 * way->answered / way->asked);
-    if (way->class >= PATH_TCP && node_mesh_udp_blocked(node->mesh)) {
-        (void)snprintf(advice, capacity,
-                       "relays are reached over TCP %u: let UDP out of this network to their ports "
-                       "%u and above",
-                       PPN_PORT_RELAY_TCP, PPN_PORT_PUBLIC);
-        view->advice = advice;
-    }
-    if (way->class != PATH_RELAY)
-        return;
-    (void)snprintf(advice, capacity,
-                   "for a straight way: open UDP %u towards one of the two, and start it with "
-                   "--advertise",
-                   node->options.listen.port);
-    view->advice = advice;
-}
-
-static void serve_path(void *context, struct api_request *request, const struct api_who *who)
-{
-    struct node *node = context;
-    struct node_member member;
-    struct gossip_member seen;
-    struct wg_peer_status status = {0};
-    char endpoint[OS_ENDPOINT_TEXT], advice[160];
-    if (!node_serve_member(node, request, who, &member))
-        return;
-    struct api_path_view view = {
-        .id = member.id,
-        .node = member.name,
-        .path = "none",
-        .handshake_ms_ago = -1,
-        .round_trip_us = -1,
-        .loss_per_mille = -1,
-    };
-    if (ppn_node_id_equal(&member.id, &node->identity.id)) {
-        view.path = "self";
-        view.reason = "this is the node itself";
-        api_reply_path(request, &view);
-        return;
-    }
-    if (node_mesh_status(node->mesh, &member.id, &status) == PPN_OK) {
-        view.received_bytes = status.rx_bytes;
-        view.sent_bytes = status.tx_bytes;
-        if (status.has_handshake)
-            view.handshake_ms_ago = ppn_to_ms(status.handshake_age);
-        if (status.state == WG_PEER_CONNECTED || status.state == WG_PEER_IDLE)
-            view.path = "direct";
-        if (status.has_endpoint) {
-            os_endpoint_text(&status.endpoint, endpoint);
-            view.endpoint = endpoint;
-        }
-        view.reason = path_reason(node, &status);
-        if (status.state == WG_PEER_CONNECTING || status.state == WG_PEER_NO_CANDIDATE) {
-            (void)snprintf(advice, sizeof(advice),
-                           "open UDP %u towards one of the two nodes, or start it with --advertise",
-                           node->options.listen.port);
-            view.advice = advice;
-        }
-    }
-    if (node_mesh_backend(node->mesh) == WG_BACKEND_PLAIN)
-        view.path = "plain";
-    const struct path_way *way = node_mesh_way(node->mesh, &member.id);
-    if (way != NULL)
-        describe_way(node, way, &view, advice, sizeof(advice));
-    else if (node_gossip_member(node, &member.id, &seen) == PPN_OK && seen.rtt_us > 0)
-        view.round_trip_us = seen.rtt_us;
-    api_reply_path(request, &view);
-}
-
 static void serve_labels(void *context, struct api_request *request,
                          const struct api_labels *labels)
 {
@@ -306,7 +201,7 @@ static void fill_backend(struct api_backend *backend, struct node *node)
         .invite = node_serve_invite,
         .node_cordon = serve_cordon,
         .node_uncordon = serve_uncordon,
-        .node_path = serve_path,
+        .node_path = node_serve_path,
         .labels = serve_labels,
         .leave = serve_leave,
         .log = node_serve_log,

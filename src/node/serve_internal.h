@@ -2,7 +2,8 @@
 #pragma once
 
 /* Between the files of the API's backend: serve.c answers from what is known, serve_machines.c is
- * about VMs, serve_admission.c about who is a member, serve_images.c about images. */
+ * about VMs, serve_admission.c about who is a member, serve_images.c about images, serve_path.c
+ * about ways. */
 
 #include "api/api_backend.h"
 #include "node/node.h"
@@ -15,6 +16,8 @@ void node_serve_vm_remove(void *context, struct api_request *request, const stru
 void node_serve_vm_logs(void *context, struct api_request *request, const struct api_logs *logs);
 void node_serve_vm_console(void *context, struct api_request *request, const struct api_vm_ref *vm);
 void node_serve_vm_channel(void *context, struct api_request *request, const struct api_vm_ref *vm);
+
+void node_serve_path(void *context, struct api_request *request, const struct api_who *who);
 
 void node_serve_joins(void *context, struct api_request *request);
 void node_serve_join_admit(void *context, struct api_request *request,
