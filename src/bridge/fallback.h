@@ -23,8 +23,8 @@
 
 enum {
     FALLBACK_FRESH_S = 20, /* above PATH_SPARE_MS: a pool with relays in use is never asked more */
-    FALLBACK_DOUBT_MS = 2000,
-    FALLBACK_ASK_MS = 1000,
+    FALLBACK_DOUBT_MS = 1000,
+    FALLBACK_ASK_MS = 750,
     FALLBACK_ASKS = 4,
     FALLBACK_RETRY_MS = 3000
 };

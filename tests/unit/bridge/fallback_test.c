@@ -61,7 +61,7 @@ static struct network started(bool blocked)
     return network;
 }
 
-Test(fallback, a_blocked_network_is_known_after_four_seconds)
+Test(fallback, a_blocked_network_is_known_after_three_seconds)
 {
     struct network network = started(true);
     run(&network, 60000, 1);
@@ -102,7 +102,7 @@ Test(fallback, a_quiet_pool_asks_one_question_in_twenty_seconds)
     cr_assert(network.questions >= 178 && network.questions <= 181, "%d", network.questions);
 }
 
-Test(fallback, a_network_that_is_blocked_later_is_left_within_eight_seconds)
+Test(fallback, a_network_that_is_blocked_later_is_left_within_five_seconds)
 {
     struct network network = started(false);
     network.traffic_ms = 1000;
@@ -111,7 +111,7 @@ Test(fallback, a_network_that_is_blocked_later_is_left_within_eight_seconds)
     network.answer_ms = 0;
     run(&network, 200000, 1);
     cr_assert(network.fallback.on);
-    cr_assert(network.now_ms - 100000 <= 8000, "%lld ms", (long long)network.now_ms - 100000);
+    cr_assert(network.now_ms - 100000 <= 5100, "%lld ms", (long long)network.now_ms - 100000);
 }
 
 Test(fallback, a_lost_answer_is_no_blocked_network)
