@@ -235,6 +235,11 @@ static void advise(struct answer *answer, const struct wg_peer_status *status)
                        "large packets get lost: raise the MTU of the line to %d, or let another "
                        "way work",
                        PATH_MTU_MIN + PATH_MTU_HEADER + 48);
+    else if (proven && way->class >= PATH_TCP && node_mesh_udp_blocked(node->mesh))
+        (void)snprintf(text, SENTENCE_MAX,
+                       "let UDP out of this network to the relays: ports %u and those of their "
+                       "relay-ports, %u and above",
+                       PPN_PORT_PUBLIC, PPN_PORT_RELAY);
     else if (proven && way->class >= PATH_RELAY)
         (void)snprintf(text, SENTENCE_MAX,
                        "for a straight way: open UDP %u towards %s or %s, and start that one with "

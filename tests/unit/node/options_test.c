@@ -405,3 +405,16 @@ Test(options, files_that_are_wrong)
     cr_expect_eq(parse("/nonexistent/file", (const char *const[]){NULL}), PPN_ERROR_NOT_FOUND);
     cr_expect_not_null(strstr(failure.text, "/nonexistent/file"));
 }
+
+Test(options, tcp_port_of_a_relay)
+{
+    cr_assert_eq(PARSE("--found", "x"), PPN_OK);
+    cr_expect_eq(options.relay_tcp_port, PPN_PORT_RELAY_TCP);
+    cr_assert_eq(set("relay-tcp", "8443"), PPN_OK);
+    cr_expect_eq(options.relay_tcp_port, 8443);
+    cr_assert_eq(set("relay-tcp", "off"), PPN_OK);
+    cr_expect_eq(options.relay_tcp_port, 0);
+    cr_expect_eq(set("relay-tcp", "0"), PPN_ERROR_INVALID);
+    cr_expect_eq(set("relay-tcp", "65536"), PPN_ERROR_INVALID);
+    cr_expect_eq(set("relay-tcp", "on"), PPN_ERROR_INVALID);
+}
