@@ -35,6 +35,7 @@ void path_init(struct path *path, struct ppn_instant now, uint64_t seed)
 {
     memset(path, 0, sizeof(*path));
     ppn_random_init(&path->random, seed);
+    path->looked_at = path->busy_until = now;
     path->since = path->sent_at = path->traffic_until = path->call_at = now;
     path->call_every = ppn_ms(PATH_CALL_MS);
     path->keep = ppn_ms(PATH_KEEP_MS);
@@ -160,6 +161,12 @@ static void take_wireguard(struct path *path, struct ppn_instant now,
     bool sent = event->wireguard.tx_bytes > path->tx_bytes + KEEPALIVES_BYTES;
     bool came = event->wireguard.rx_bytes > path->rx_bytes + KEEPALIVES_BYTES;
     bool needed = path_needed(path, now);
+    uint64_t bytes = (sent ? event->wireguard.tx_bytes - path->tx_bytes : 0) +
+                     (came ? event->wireguard.rx_bytes - path->rx_bytes : 0);
+    int64_t since_ms = ppn_to_ms(ppn_between(path->looked_at, now));
+    if (bytes * 1000 > (uint64_t)since_ms * PATH_BUSY_BYTES_S)
+        path->busy_until = ppn_after(now, ppn_ms(PATH_TRAFFIC_MS));
+    path->looked_at = now;
     path->tx_bytes = event->wireguard.tx_bytes;
     path->rx_bytes = event->wireguard.rx_bytes;
     path->doubted = sent && !came;
@@ -171,10 +178,10 @@ static void take_wireguard(struct path *path, struct ppn_instant now,
         wake(path, now, false);
     if (event->wireguard.has_endpoint &&
         (!path->has_current || !path_same(&path->current, &event->wireguard.endpoint))) {
+        (void)path_heard_way(path, &event->wireguard.endpoint, now);
         path->has_current = true;
         path->current = event->wireguard.endpoint;
         path->since = now;
-        (void)path_heard_way(path, &path->current, now);
     }
     struct path_way *way = path_used(path);
     if (way != NULL && way->proven && !way->ping.waiting)
@@ -259,7 +266,9 @@ static void missed_bind(struct path_way *way, struct ppn_instant now)
         return;
     }
     way->bound = false;
-    way->bind.at = ppn_after(now, retry_after(way->bind_misses));
+    /* Often enough that both sides are soon back at a relay that is back. */
+    way->bind.at =
+        ppn_after(now, path_shorter(retry_after(way->bind_misses), ppn_ms(PATH_SPARE_MS)));
     if (!way->proven && !way->ping.waiting)
         way->ping.at = PPN_NEVER;
     /* A relay that began anew may have given the mailbox to another. */

@@ -20,9 +20,9 @@
  *  - Nothing is sent before path_deadline but in answer to an event.
  *
  * Who is asked how often:
- *  - The chosen way each second while packets are sent and none come, every other second while
- *    some come, too, every ten seconds in silence; more often where a NAT was seen to forget
- *    sooner.
+ *  - The chosen way each second while packets are sent and none come, else every two seconds while
+ *    many go, every five while few do, every ten in silence; more often where a NAT was seen to
+ *    forget sooner.
  *  - All others, spare or silent, only while the pair is needed: packets were sent within the last
  *    minute, or no way is proven. So thousands of members that do not talk cost next to nothing.
  *
@@ -60,7 +60,9 @@ enum {
     PATH_TIMEOUT_ADD_MS = 300,
     PATH_TIMEOUT_MAX_MS = 2000,
     PATH_DOUBT_MS = 1000,  /* chosen way, between questions: packets are sent and none come */
-    PATH_ACTIVE_MS = 2000, /* both ways */
+    PATH_ACTIVE_MS = 2000, /* many go both ways */
+    PATH_LIGHT_MS = 5000,  /* few do, as gossip's: that none comes any more is seen soon enough */
+    PATH_BUSY_BYTES_S = 500,
     PATH_IDLE_MS = 10000,  /* silence */
     PATH_SPARE_MS = 15000, /* other proven ways, and binds: a third of a bind's life */
     PATH_NEEDED_MS = 60000,
@@ -76,7 +78,8 @@ enum {
     PATH_MTU_MAX = 1420,       /* of the interface */
     PATH_MTU_HEADER = 32,      /* WireGuard's, around a packet of the mesh; UDP payload is both */
     PATH_MTU_CHECK_MS = 30000, /* a way in use is asked again whether it carries what it did */
-    PATH_MTU_RAISE_MS = 600000 /* and for more: PMTU_RAISE_TIMER of RFC 8899 section 5.1.1 */
+    PATH_MTU_RAISE_FIRST_MS = 60000, /* and for more, ever later up to the next */
+    PATH_MTU_RAISE_MS = 600000       /* PMTU_RAISE_TIMER of RFC 8899 section 5.1.1 */
 };
 
 _Static_assert(PATH_ACTIVE_MS + PATH_MISSES_MAX * PATH_TIMEOUT_MS < 5000,
@@ -168,7 +171,7 @@ struct path_carry {
     struct path_question question;
     int8_t low, high; /* steps that arrived, that did not; searched between */
     int8_t trying;
-    uint8_t misses;
+    uint8_t misses, raises;
     bool settled;
     struct ppn_instant raise_at;
 };
@@ -203,7 +206,7 @@ struct path {
     struct ppn_instant since;
     uint64_t tx_bytes, rx_bytes;
     bool doubted; /* when last looked at, packets had been sent and none had come */
-    struct ppn_instant sent_at, traffic_until, call_at, choose_at;
+    struct ppn_instant looked_at, sent_at, traffic_until, busy_until, call_at, choose_at;
     struct ppn_duration call_every, keep;
     bool news;  /* the endpoint was switched, and nothing was sent through it yet */
     bool moved; /* the peer was not yet told that our addresses changed */

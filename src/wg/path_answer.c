@@ -12,7 +12,9 @@ struct ppn_duration path_pace(const struct path *path, const struct path_way *wa
     if (way != path_current(path))
         return ppn_ms(PATH_SPARE_MS);
     if (ppn_before(now, path->traffic_until))
-        return ppn_ms(path->doubted ? PATH_DOUBT_MS : PATH_ACTIVE_MS);
+        return ppn_ms(path->doubted                       ? PATH_DOUBT_MS
+                      : ppn_before(now, path->busy_until) ? PATH_ACTIVE_MS
+                                                          : PATH_LIGHT_MS);
     return path_shorter(ppn_ms(PATH_IDLE_MS), path->keep);
 }
 

@@ -3,13 +3,14 @@
 /* What a way carries: DPLPMTUD (RFC 8899) with PINGs as its probe packets. The largest size is
  * tried first, since most ways carry it; a way that does not is narrowed to PATH_MTU_MIN at once
  * and then searched by halves. A size counts as lost when it is missed PROBES times and a small
- * PING was answered after each, so that neither a dead way nor a single loss narrows anything. */
+ * PING was answered after each, so that neither a dead way nor a few losses narrow anything; what
+ * much loss narrowed is widened again soon. */
 
 #include "base/assert.h"
 #include "wg/path_internal.h"
 
 /* Multiples of 16, since wireguard-go fills packets up to them, and the interface's own MTU. */
-enum { STEPS = 10, STEP = 16, PROBES = 2 };
+enum { STEPS = 10, STEP = 16, PROBES = 3, PROBES_LOWEST = 6 };
 
 _Static_assert(PATH_MTU_MIN + (STEPS - 2) * STEP < PATH_MTU_MAX, "the last step is the largest");
 
@@ -34,8 +35,12 @@ static void next_step(struct path_carry *carry, struct ppn_instant now)
     if (carry->settled) {
         carry->trying = carry->low;
         carry->question.at = ppn_after(now, ppn_ms(PATH_MTU_CHECK_MS));
-        carry->raise_at =
-            carry->high == STEPS ? PPN_NEVER : ppn_after(now, ppn_ms(PATH_MTU_RAISE_MS));
+        int64_t raise_ms = (int64_t)PATH_MTU_RAISE_FIRST_MS << carry->raises;
+        if (raise_ms < PATH_MTU_RAISE_MS)
+            carry->raises++;
+        else
+            raise_ms = PATH_MTU_RAISE_MS;
+        carry->raise_at = carry->high == STEPS ? PPN_NEVER : ppn_after(now, ppn_ms(raise_ms));
         return;
     }
     carry->trying = (int8_t)(carry->high == STEPS ? STEPS - 1 : (carry->low + carry->high) / 2);
@@ -62,7 +67,7 @@ void path_carry_failed(struct path_carry *carry, struct ppn_instant now, bool ce
 {
     carry->question.waiting = false;
     carry->question.at = now;
-    if (!certain && ++carry->misses < PROBES)
+    if (!certain && ++carry->misses < (carry->trying <= 0 ? PROBES_LOWEST : PROBES))
         return;
     if (carry->settled) {
         if (carry->low < 0) {

@@ -24,23 +24,37 @@ static struct path_way new_way(const struct path_candidate *candidate, struct pp
     return way;
 }
 
-/* Places that the peer does not name but was heard at, and the one in use, if there is room. */
+static bool is_named(const struct path_way *way, const struct path_event *event)
+{
+    for (size_t i = 0; i < event->candidates.count; i++) {
+        if (is_candidate(way, &event->candidates.list[i]))
+            return true;
+    }
+    return false;
+}
+
+/* Places that the peer does not name but was heard at: the one in use, whatever it was before, then
+ * those that were proven last. */
 static size_t keep_heard(struct path *path, const struct path_event *event, struct path_way *ways,
                          size_t count)
 {
     const struct path_way *used = path_used(path);
-    size_t heard = 0;
-    for (size_t j = 0; j < path->way_count; j++)
-        heard += path->ways[j].heard;
-    for (size_t j = 0; j < path->way_count; j++) {
-        const struct path_way *way = &path->ways[j];
-        bool named = false;
-        for (size_t i = 0; i < event->candidates.count; i++)
-            named = named || is_candidate(way, &event->candidates.list[i]);
-        bool in_use = way == used && !path_mailbox_class(way->class) && heard < PATH_HEARD_MAX;
-        if (named || !(way->heard || in_use))
-            continue;
-        ways[count] = *way;
+    bool kept[PATH_WAYS_MAX] = {false};
+    for (size_t room = 0; room < PATH_HEARD_MAX; room++) {
+        const struct path_way *next = NULL;
+        for (size_t j = 0; j < path->way_count; j++) {
+            const struct path_way *way = &path->ways[j];
+            if (kept[j] || path_mailbox_class(way->class) || !(way->heard || way == used) ||
+                is_named(way, event))
+                continue;
+            if (next == NULL || way == used ||
+                (next != used && ppn_before(next->proven_at, way->proven_at)))
+                next = way;
+        }
+        if (next == NULL)
+            break;
+        kept[next - path->ways] = true;
+        ways[count] = *next;
         ways[count++].heard = true;
     }
     return count;
@@ -82,6 +96,19 @@ enum ppn_error path_take_candidates(struct path *path, struct ppn_instant now,
     return PPN_OK;
 }
 
+/* What was asked and answered at a place, under another name for it. */
+static void inherit(struct path_way *way, const struct path_way *from)
+{
+    struct path_way own = *way;
+    *way = *from;
+    way->class = own.class;
+    way->heard = false;
+    way->relay = own.relay;
+    way->bind = own.bind;
+    way->bound = own.bound;
+    way->bind_misses = own.bind_misses;
+}
+
 void path_mailbox(struct path *path, struct path_way *way, uint16_t port, struct ppn_instant now)
 {
     PPN_ASSERT(path_mailbox_class(way->class));
@@ -92,14 +119,19 @@ void path_mailbox(struct path *path, struct path_way *way, uint16_t port, struct
     way->endpoint.port = port;
     way->bind.at = ppn_after(now, ppn_ms(port == 0 ? PATH_SPARE_MS : 0));
     /* What was heard through the relay before its mailbox was known was no place of the peer's. */
-    size_t kept = 0;
+    struct path_way *twin = NULL;
     for (size_t i = 0; i < path->way_count; i++) {
-        const struct path_way *other = &path->ways[i];
-        if (path_mailbox_class(other->class) || !other->heard ||
-            !path_same(&other->endpoint, &way->endpoint))
-            path->ways[kept++] = *other;
+        struct path_way *other = &path->ways[i];
+        if (!path_mailbox_class(other->class) && other->heard &&
+            path_same(&other->endpoint, &way->endpoint))
+            twin = other;
     }
-    path->way_count = kept;
+    if (twin == NULL)
+        return;
+    inherit(way, twin);
+    size_t after = path->way_count - (size_t)(twin - path->ways) - 1;
+    memmove(twin, twin + 1, after * sizeof(*twin));
+    path->way_count--;
 }
 
 /* A place at the address of a relay whose mailbox is not known yet is most likely that. */
@@ -114,8 +146,8 @@ static struct path_way *relay_unknown(struct path *path, const struct ppn_endpoi
     return NULL;
 }
 
-/* In the room for such places the one that was proven longest ago gives way, but never the one in
- * use. */
+/* In the room for such places one that is not proven gives way, else the one that was proven
+ * longest ago, but never the one in use. */
 struct path_way *path_heard_way(struct path *path, const struct ppn_endpoint *from,
                                 struct ppn_instant now)
 {
@@ -134,8 +166,10 @@ struct path_way *path_heard_way(struct path *path, const struct ppn_endpoint *fr
         if (!old->heard)
             continue;
         count++;
-        if (old != path_used(path) &&
-            (oldest == NULL || ppn_before(old->proven_at, oldest->proven_at)))
+        if (old == path_used(path))
+            continue;
+        if (oldest == NULL || (oldest->proven && !old->proven) ||
+            (oldest->proven == old->proven && ppn_before(old->proven_at, oldest->proven_at)))
             oldest = old;
     }
     if (count < PATH_HEARD_MAX)

@@ -7,6 +7,7 @@
 
 #include "base/assert.h"
 #include "control_play.h"
+#include "paths_play.h"
 
 enum { SAMPLES_MAX = 4096, NODES_DEFAULT = 16, WARM_NODES = 2000, WARM_SETTLE_S = 60 };
 
@@ -330,6 +331,7 @@ static const struct scenario {
     {"stall", "one in twenty is stopped now and then", play_stall, false},
     {"rapid-oneway", "1 % hear nothing for 20 s of every 40 (Rapid)", play_rapid_one_way, false},
     {"control", "admission, fleet and placement too, while everything breaks", NULL, true},
+    {"paths", "homes, routers and relays, while everything breaks", NULL, true},
     {"rapid-loss", "1 % lose 80 % of what they send (Rapid)", play_rapid_loss, false},
 };
 
@@ -404,9 +406,13 @@ void scenario_run(const struct scenario_options *options, struct scenario_result
         (struct scenario_result){.join_ms = -1, .heal_ms = -1, .update_ms = -1, .faulty_out = -1};
     result->first_suspect_p50_ms = result->first_suspect_p99_ms = -1;
     result->first_verdict_p50_ms = -1;
+    result->best_ms = result->relay_outage_ms = result->idle_questions_s = -1;
     result->dead_everywhere_p50_ms = result->dead_everywhere_p99_ms = -1;
     if (scenario->play == NULL) {
-        control_play(options, result);
+        if (strcmp(scenario->name, "paths") == 0)
+            paths_play(options, result);
+        else
+            control_play(options, result);
         return;
     }
     struct run *run = calloc(1, sizeof(*run));
@@ -452,11 +458,12 @@ void scenario_print(const struct scenario_options *options, const struct scenari
             "\"dead_everywhere_p99_ms\":%.0f,\"membership_bytes_per_node_s\":%.1f,"
             "\"total_bytes_per_node_s\":%.1f,\"join_ms\":%.0f,\"heal_ms\":%.0f,\"update_ms\":%.0f,"
             "\"faulty_out\":%.4f,\"launches\":%llu,\"joins\":%llu,\"revokes\":%llu,\"steps\":%llu,"
-            "\"packets\":%llu}\n",
+            "\"packets\":%llu,\"best_ms\":%.0f,\"relay_outage_ms\":%.0f,"
+            "\"idle_questions_s\":%.3f}\n",
             r->first_suspect_p50_ms, r->first_suspect_p99_ms, r->first_verdict_p50_ms,
             r->dead_everywhere_p50_ms, r->dead_everywhere_p99_ms, r->membership_bytes_per_node_s,
             r->total_bytes_per_node_s, r->join_ms, r->heal_ms, r->update_ms, r->faulty_out,
             (unsigned long long)r->launches, (unsigned long long)r->joins,
             (unsigned long long)r->revokes, (unsigned long long)r->steps,
-            (unsigned long long)r->packets);
+            (unsigned long long)r->packets, r->best_ms, r->relay_outage_ms, r->idle_questions_s);
 }

@@ -40,6 +40,10 @@ struct scenario_result {
     uint64_t steps, packets;
     uint64_t launches; /* machines, in the scenario "control"; its joins and revokes */
     uint64_t joins, revokes;
+    /* in the scenario "paths"; -1: not measured */
+    double best_ms;          /* after the heal until every pair has the best way there is */
+    double relay_outage_ms;  /* longest silence when one of two relays dies in peace */
+    double idle_questions_s; /* of one node to another that nothing is sent to */
 };
 
 bool scenario_known(const char *name);

@@ -221,6 +221,29 @@ Test(path, what_comes_through_a_relay_is_no_place_of_the_peers)
     cr_assert(path_current(&world.path)->proven);
 }
 
+Test(path, the_way_in_use_outlives_the_peers_list)
+{
+    struct world world;
+    world_begin(&world, 7);
+    world_add(&world, world_at(1, 40000), PATH_PUNCHED, 10);
+    world_add(&world, world_at(9, 51821), PATH_RELAY, 10);
+    world_name_all(&world);
+    world_pass(&world, 3000, true);
+    for (uint16_t port = 1; port <= 4; port++) {
+        const struct path_event heard = {.kind = PATH_HEARD, .from = world_at(1, port)};
+        world_step(&world, &heard);
+    }
+    const struct path_candidate relay = {PATH_RELAY, world_at(9, 51821)};
+    const struct path_event list = {
+        .kind = PATH_CANDIDATES, .candidates.count = 1, .candidates.list = &relay};
+    for (int i = 0; i < 2; i++) {
+        world_step(&world, &list);
+        cr_assert_eq(world_class(&world), PATH_PUNCHED);
+        cr_assert_eq(world.path.way_count, 1 + PATH_HEARD_MAX);
+    }
+    cr_assert_eq(world.moves, 1);
+}
+
 Test(path, silent_places_and_idle_ways_cost_little)
 {
     struct world world;
