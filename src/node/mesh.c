@@ -199,6 +199,12 @@ void node_mesh_void(struct node_mesh *mesh)
         node_paths_void(mesh->paths);
 }
 
+bool node_mesh_over(const struct node_mesh *mesh, const struct ppn_endpoint *endpoint,
+                    struct ppn_endpoint *over)
+{
+    return mesh != NULL && node_paths_over(mesh->paths, endpoint, over);
+}
+
 bool node_mesh_udp_blocked(const struct node_mesh *mesh)
 {
     return mesh != NULL && node_paths_blocked(mesh->paths);

@@ -40,6 +40,9 @@ const struct path_way *node_mesh_way(const struct node_mesh *mesh, const struct 
 bool node_mesh_seen(const struct node_mesh *mesh, struct ppn_endpoint *endpoint);
 /* The machine slept: what was proven before counts no more. NULL is allowed. */
 void node_mesh_void(struct node_mesh *mesh);
+/* Where the TCP connection goes that carries what is sent to this endpoint. NULL is allowed. */
+bool node_mesh_over(const struct node_mesh *mesh, const struct ppn_endpoint *endpoint,
+                    struct ppn_endpoint *over);
 /* No relay answers by UDP. NULL is allowed. */
 bool node_mesh_udp_blocked(const struct node_mesh *mesh);
 

@@ -35,6 +35,10 @@ void node_paths_observed(struct node_paths *paths, const struct ppn_node_id *id,
 /* Where a member was reached before it said anything. */
 void node_paths_hint(struct node_paths *paths, const struct ppn_node_id *id,
                      const struct ppn_endpoint *endpoint);
+/* Where the TCP connection goes that carries what is sent to this endpoint of the loopback. False:
+ * it is none of this node's. */
+bool node_paths_over(const struct node_paths *paths, const struct ppn_endpoint *endpoint,
+                     struct ppn_endpoint *over);
 /* No relay answers by UDP: they are reached over TCP, if they are. */
 bool node_paths_blocked(const struct node_paths *paths);
 /* Own addresses changed, or the machine slept: nothing that was proven counts. */

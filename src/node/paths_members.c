@@ -255,6 +255,20 @@ void node_paths_hint(struct node_paths *paths, const struct ppn_node_id *id,
         node_fallback_hint(paths->fallback, id, endpoint);
 }
 
+bool node_paths_over(const struct node_paths *paths, const struct ppn_endpoint *endpoint,
+                     struct ppn_endpoint *over)
+{
+    struct node_fallback_way ways[NODE_FALLBACK_BRIDGES_MAX];
+    uint32_t count = paths != NULL ? node_fallback_ways(paths->fallback, ways) : 0;
+    for (uint32_t i = 0; i < count; i++) {
+        if (memcmp(ways[i].port.address, endpoint->address, sizeof(endpoint->address)) != 0)
+            continue;
+        *over = ways[i].over;
+        return true;
+    }
+    return false;
+}
+
 bool node_paths_blocked(const struct node_paths *paths)
 {
     return paths != NULL && node_fallback_on(paths->fallback);

@@ -166,6 +166,20 @@ static void fill_ways(struct answer *answer)
 
 /* ---- the way in use ---- */
 
+static void over_tcp(struct answer *answer, const struct path_way *way)
+{
+    const struct node *node = answer->node;
+    struct ppn_endpoint over;
+    if (node_mesh_over(node->mesh, &way->endpoint, &over))
+        (void)snprintf(answer->reason, sizeof(answer->reason),
+                       "no UDP passes between: a connection to TCP %u of %s carries it", over.port,
+                       through_relay(way) ? answer->relay : answer->member->name);
+    else
+        (void)snprintf(answer->reason, sizeof(answer->reason),
+                       "no UDP passes between: it is connected to TCP %u of this node",
+                       node->options.relay_tcp_port);
+}
+
 static void describe_used(struct answer *answer, const struct path_way *way)
 {
     struct api_path_view *view = &answer->view;
@@ -189,8 +203,7 @@ static void describe_used(struct answer *answer, const struct path_way *way)
                        "on what it cannot read",
                        answer->relay[0] != '\0' ? answer->relay : "a relay");
     else
-        (void)snprintf(answer->reason, sizeof(answer->reason),
-                       "no UDP passes between: a connection to TCP 443 of a relay carries it");
+        over_tcp(answer, way);
     view->reason = answer->reason;
 }
 
