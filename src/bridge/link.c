@@ -93,7 +93,7 @@ bool link_send(struct link *link, uint16_t port, struct ppn_slice datagram)
     PPN_ASSERT(!link->closed);
     if (!link->open || !bridge_frame_fits(os_stream_queued(link->stream) + link->pending, datagram))
         return false;
-    /* What cannot be written now ends the link from on_flush, never from here. */
+    /* The stream says by itself when it ends; the owner is never called back from here. */
     if (link->pending + BRIDGE_FRAME_MAX > sizeof(link->frames) && !write_record(link))
         return false;
     struct ppn_writer writer =

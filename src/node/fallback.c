@@ -85,26 +85,34 @@ static void drop(struct relay *relay)
 
 static bool same_target(const struct node_bridge_target *a, const struct node_bridge_target *b)
 {
-    return os_endpoint_equal(&a->to, &b->to) && a->index == b->index &&
-           a->relay_port == b->relay_port;
+    return os_endpoint_equal(&a->to, &b->to) && a->relay_port == b->relay_port;
 }
 
-/* One for each of the first relays that offer it. */
+/* One for each of the first relays that offer it; one that is there stays. */
 static void connect_all(struct node_fallback *fallback)
 {
-    uint8_t index = 0;
+    bool taken[NODE_FALLBACK_BRIDGES_MAX] = {false};
+    struct node_bridge_target target = {.index = 0};
     for (uint32_t i = 0; i < fallback->count; i++) {
         struct relay *relay = &fallback->relays[i];
-        struct node_bridge_target target = {.index = index};
-        bool wanted = index < NODE_FALLBACK_BRIDGES_MAX && target_of(fallback, relay, &target);
-        if (relay->bridge != NULL && !(wanted && same_target(&relay->target, &target)))
-            drop(relay);
-        if (!wanted)
-            continue;
-        index++;
-        relay->target = target;
         if (relay->bridge == NULL)
-            relay->bridge = node_bridge_connect(fallback->node, &target, on_bridge, fallback);
+            continue;
+        if (!target_of(fallback, relay, &target) || !same_target(&relay->target, &target))
+            drop(relay);
+        else
+            taken[relay->target.index] = true;
+    }
+    for (uint32_t i = 0; i < fallback->count; i++) {
+        struct relay *relay = &fallback->relays[i];
+        target.index = 0;
+        while (target.index < NODE_FALLBACK_BRIDGES_MAX && taken[target.index])
+            target.index++;
+        if (relay->bridge != NULL || target.index == NODE_FALLBACK_BRIDGES_MAX ||
+            !target_of(fallback, relay, &target))
+            continue;
+        taken[target.index] = true;
+        relay->target = target;
+        relay->bridge = node_bridge_connect(fallback->node, &target, on_bridge, fallback);
     }
 }
 
@@ -249,8 +257,12 @@ void node_fallback_void(struct node_fallback *fallback)
     if (fallback == NULL)
         return;
     step(fallback, FALLBACK_VOID);
-    if (fallback->core.on)
-        connect_all(fallback); /* IPv6 instead of IPv4, perhaps */
+    if (!fallback->core.on)
+        return;
+    /* What was connected from another address, or slept, is most likely dead and does not know. */
+    for (uint32_t i = 0; i < fallback->count; i++)
+        drop(&fallback->relays[i]);
+    connect_all(fallback);
 }
 
 bool node_fallback_on(const struct node_fallback *fallback)

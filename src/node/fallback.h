@@ -45,7 +45,7 @@ void node_fallback_hint(struct node_fallback *fallback, const struct ppn_node_id
 void node_fallback_asked(struct node_fallback *fallback, const struct ppn_endpoint *to);
 /* An authentic answer came. */
 void node_fallback_answered(struct node_fallback *fallback, const struct ppn_endpoint *from);
-/* Another network. */
+/* Another network, or the machine slept. */
 void node_fallback_void(struct node_fallback *fallback);
 
 /* No relay answers by UDP. */

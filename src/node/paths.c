@@ -20,7 +20,7 @@
 
 /* Proofs lost for a moment (an address came, the machine slept) are sought anew before WireGuard is
  * left to try endpoints in turn: the way in use may still be the best. */
-enum { GIVE_UP_S = 10, CALLED_MS = 1000 };
+enum { GIVE_UP_S = 10, CALLED_MS = 1000, FALLBACK_NONCES = 16 /* of relays, lately */ };
 
 _Static_assert((int)PATH_MTU_MAX == (int)WG_MTU && (int)PATH_MTU_MIN == (int)WG_MTU_MIN,
                "ways are searched for what the interface may send");
@@ -299,6 +299,18 @@ static bool fits(const struct wire_path_packet *packet, bool relay_key)
     return false;
 }
 
+/* Only what was asked for now says that UDP works: not what somebody recorded. */
+static bool was_asked(const struct node_paths *paths, uint64_t nonce)
+{
+    if (paths->fallback_nonce - nonce < FALLBACK_NONCES)
+        return true;
+    for (uint32_t i = 0; i < paths->count; i++) {
+        if (path_waits_for(&paths->members[i]->core, nonce))
+            return true;
+    }
+    return false;
+}
+
 static void on_receive(void *context, const struct ppn_endpoint *from, struct ppn_slice datagram)
 {
     struct node_paths *paths = context;
@@ -315,7 +327,7 @@ static void on_receive(void *context, const struct ppn_endpoint *from, struct pp
         error = wire_path_decode(datagram, &member->relay_key, &packet);
     if (error != PPN_OK || !fits(&packet, relay_key))
         return;
-    if (!wire_path_is_question(packet.kind))
+    if (!wire_path_is_question(packet.kind) && was_asked(paths, packet.nonce))
         node_fallback_answered(paths->fallback, from);
     if (packet.kind == WIRE_PATH_PING)
         take_ping(paths, member, &packet, from);
@@ -341,7 +353,7 @@ static void ask_relay(void *context, const struct ppn_node_id *id, const struct 
 {
     struct node_paths *paths = context;
     const struct member_path *relay = node_paths_find(paths, id);
-    struct wire_path_packet packet = {.kind = WIRE_PATH_PING, .nonce = os_random_u64()};
+    struct wire_path_packet packet = {.kind = WIRE_PATH_PING, .nonce = ++paths->fallback_nonce};
     if (relay != NULL)
         (void)send_packet(paths, relay, relay_port ? &relay->relay_key : &relay->key, &packet, to);
 }
@@ -386,6 +398,7 @@ enum ppn_error node_paths_open(struct node *node, uint16_t port, struct node_pat
     }
     open_calls(paths);
     const struct node_fallback_config fallback = {paths, ask_relay, on_fallback};
+    paths->fallback_nonce = os_random_u64();
     if (node->options.advertise_count == 0)
         paths->fallback = node_fallback_open(node, &fallback);
     *out = paths;

@@ -31,6 +31,7 @@ struct node_paths {
     struct node *node;
     struct os_raw_udp *raw;
     struct node_fallback *fallback; /* NULL: this node has a public address */
+    uint64_t fallback_nonce;        /* of its last question; they count up */
     struct node_calls *calls;       /* NULL: the port could not be had */
     struct os_timer timer;
     uint64_t tag, counter;
