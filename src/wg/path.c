@@ -13,22 +13,25 @@ enum {
     LEARN_GAP_MIN_MS = 2000
 };
 
-struct path_way *path_used(struct path *path)
-{
-    for (size_t i = 0; path->has_current && i < path->way_count; i++) {
-        if (path->ways[i].endpoint.port != 0 && path_same(&path->ways[i].endpoint, &path->current))
-            return &path->ways[i];
-    }
-    return NULL;
-}
-
+/* A peer may name a place of a relay's as its own: then what is proven counts, best first. */
 const struct path_way *path_current(const struct path *path)
 {
+    const struct path_way *found = NULL;
     for (size_t i = 0; path->has_current && i < path->way_count; i++) {
-        if (path->ways[i].endpoint.port != 0 && path_same(&path->ways[i].endpoint, &path->current))
-            return &path->ways[i];
+        const struct path_way *way = &path->ways[i];
+        if (way->endpoint.port == 0 || !path_same(&way->endpoint, &path->current))
+            continue;
+        if (found == NULL || way->proven > found->proven ||
+            (way->proven == found->proven && way->class < found->class))
+            found = way;
     }
-    return NULL;
+    return found;
+}
+
+struct path_way *path_used(struct path *path)
+{
+    const struct path_way *used = path_current(path);
+    return used == NULL ? NULL : &path->ways[used - path->ways];
 }
 
 void path_init(struct path *path, struct ppn_instant now, uint64_t seed)
