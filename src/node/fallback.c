@@ -13,8 +13,9 @@
 #include "node/node.h"
 #include "os/os_address.h"
 
-/* WireGuard's endpoints still lead to a bridge for the moment that the better way takes. */
-enum { LINGER_S = 20 };
+/* WireGuard's endpoints still lead to a bridge for the moment that the better way takes. A relay
+ * that does not answer by TCP either gives way to another, if there is one. */
+enum { LINGER_S = 20, GIVE_WAY_S = 8 };
 
 struct relay {
     struct ppn_node_id id;
@@ -23,6 +24,8 @@ struct relay {
     uint16_t port, tcp_port;             /* 0: none */
     struct node_bridge *bridge;
     struct node_bridge_target target; /* of that */
+    struct ppn_instant alive_at;      /* when it was last up, or began */
+    bool gave_way;                    /* others go first */
 };
 
 struct node_fallback {
@@ -88,6 +91,15 @@ static bool same_target(const struct node_bridge_target *a, const struct node_br
     return os_endpoint_equal(&a->to, &b->to) && a->relay_port == b->relay_port;
 }
 
+static void connect_one(struct node_fallback *fallback, struct relay *relay,
+                        const struct node_bridge_target *target)
+{
+    relay->target = *target;
+    relay->alive_at = os_now(fallback->node->loop);
+    relay->gave_way = false;
+    relay->bridge = node_bridge_connect(fallback->node, target, on_bridge, fallback);
+}
+
 /* One for each of the first relays that offer it; one that is there stays. */
 static void connect_all(struct node_fallback *fallback)
 {
@@ -102,18 +114,40 @@ static void connect_all(struct node_fallback *fallback)
         else
             taken[relay->target.index] = true;
     }
-    for (uint32_t i = 0; i < fallback->count; i++) {
-        struct relay *relay = &fallback->relays[i];
+    for (uint32_t i = 0; i < 2 * fallback->count; i++) {
+        struct relay *relay = &fallback->relays[i % fallback->count];
+        bool turn = relay->gave_way == (i >= fallback->count);
         target.index = 0;
         while (target.index < NODE_FALLBACK_BRIDGES_MAX && taken[target.index])
             target.index++;
-        if (relay->bridge != NULL || target.index == NODE_FALLBACK_BRIDGES_MAX ||
+        if (!turn || relay->bridge != NULL || target.index == NODE_FALLBACK_BRIDGES_MAX ||
             !target_of(fallback, relay, &target))
             continue;
         taken[target.index] = true;
-        relay->target = target;
-        relay->bridge = node_bridge_connect(fallback->node, &target, on_bridge, fallback);
+        connect_one(fallback, relay, &target);
     }
+}
+
+static void give_way(struct node_fallback *fallback)
+{
+    struct ppn_instant now = os_now(fallback->node->loop);
+    struct node_bridge_target target;
+    uint32_t others = 0;
+    for (uint32_t i = 0; i < fallback->count; i++)
+        others += fallback->relays[i].bridge == NULL &&
+                  target_of(fallback, &fallback->relays[i], &target);
+    for (uint32_t i = 0; i < fallback->count; i++) {
+        struct relay *relay = &fallback->relays[i];
+        if (node_bridge_up(relay->bridge))
+            relay->alive_at = now;
+        if (others == 0 || relay->bridge == NULL ||
+            !ppn_due(ppn_after(relay->alive_at, ppn_seconds(GIVE_WAY_S)), now))
+            continue;
+        drop(relay);
+        relay->gave_way = true;
+        others--;
+    }
+    connect_all(fallback);
 }
 
 static void on_linger(void *context)
@@ -139,6 +173,8 @@ static void step(struct node_fallback *fallback, enum fallback_event event)
             to.port = relay->port;
         fallback->config.ask(fallback->config.context, &relay->id, &to, relay->said);
     }
+    if (update.ask && fallback->core.on && !update.changed)
+        give_way(fallback);
     if (!update.changed)
         return;
     ppn_log(PPN_LOG_INFO, "udp", "state=%s", fallback->core.on ? "blocked" : "works");
