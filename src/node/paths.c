@@ -145,7 +145,7 @@ void node_paths_arm(struct node_paths *paths)
 {
     struct ppn_instant at = PPN_NEVER;
     for (uint32_t i = 0; i < paths->count; i++)
-        at = ppn_earlier(at, path_deadline(&paths->members[i]->core));
+        at = ppn_earlier(at, paths->members[i]->deadline);
     os_timer_at(&paths->timer, at);
 }
 
@@ -174,6 +174,7 @@ void node_paths_step(struct node_paths *paths, struct member_path *member,
             }
         }
     }
+    member->deadline = path_deadline(&member->core);
     tell(paths, member);
 }
 
@@ -183,7 +184,7 @@ static void on_timer(void *context)
     struct path_event event = {.kind = PATH_TICK};
     struct ppn_instant now = os_now(paths->node->loop);
     for (uint32_t i = 0; i < paths->count; i++) {
-        if (ppn_due(path_deadline(&paths->members[i]->core), now))
+        if (ppn_due(paths->members[i]->deadline, now))
             node_paths_step(paths, paths->members[i], &event);
     }
     node_paths_arm(paths);

@@ -25,6 +25,7 @@ struct member_path {
     uint16_t keepalive_s, mtu;
     struct ppn_instant unproven; /* since when nothing is proven; PPN_NEVER */
     struct path core;
+    struct ppn_instant deadline; /* of the core, as of its last step */
 };
 
 struct node_paths {

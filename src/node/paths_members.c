@@ -49,31 +49,6 @@ const struct member_path *node_paths_relay_at(const struct node_paths *paths,
 
 /* ---- what they offer ---- */
 
-/* RFC 1918, 6598, 4193: addresses that mean another machine in another network. */
-static bool is_private(const uint8_t address[static 16])
-{
-    static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-    const uint8_t *v4 = address + sizeof(mapped);
-    if (memcmp(address, mapped, sizeof(mapped)) != 0)
-        return (address[0] & 0xfe) == 0xfc;
-    return v4[0] == 10 || (v4[0] == 172 && (v4[1] & 0xf0) == 16) ||
-           (v4[0] == 192 && v4[1] == 168) || (v4[0] == 100 && (v4[1] & 0xc0) == 64);
-}
-
-/* An own address that the whole internet routes, and that is not on our link, is as good as a
- * public one: IPv6 without a NAT. */
-static enum path_class class_of(const struct node_paths *paths,
-                                const struct ppn_candidate *candidate)
-{
-    const uint8_t *address = candidate->endpoint.address;
-    if (candidate->kind == PPN_ENDPOINT_PUBLIC)
-        return PATH_PUBLIC;
-    if (candidate->kind == PPN_ENDPOINT_OBSERVED)
-        return PATH_PUNCHED;
-    return is_private(address) || node_mesh_on_link(paths->node->mesh, address) ? PATH_LAN
-                                                                                : PATH_PUBLIC;
-}
-
 /* One way to each relay: its binds name us at one address only. IPv4 where we have it. */
 static bool relay_endpoint(const struct node_paths *paths, const struct member_path *relay,
                            struct ppn_endpoint *endpoint)
@@ -116,8 +91,8 @@ static void offer(struct node_paths *paths, struct member_path *member)
         const struct ppn_candidate *candidate = &member->profile.candidates[i];
         if (node_fallback_local(&candidate->endpoint))
             continue;
-        list[event.candidates.count++] =
-            (struct path_candidate){class_of(paths, candidate), candidate->endpoint};
+        bool on_link = node_mesh_on_link(paths->node->mesh, candidate->endpoint.address);
+        list[event.candidates.count++] = path_candidate_of(candidate, on_link);
     }
     for (uint32_t i = 0; member->has_profile && i < paths->count && relays < PATH_RELAYS_MAX; i++) {
         const struct member_path *relay = paths->members[i];
@@ -155,7 +130,7 @@ static struct member_path *add(struct node_paths *paths, const struct ppn_node_i
     wire_path_relay_key(&member->key, &member->relay_key);
     member->id = *id;
     member->tag = wire_path_tag(&node->network, id);
-    member->unproven = PPN_NEVER;
+    member->unproven = member->deadline = PPN_NEVER;
     path_init(&member->core, os_now(node->loop), os_random_u64());
     return member;
 }

@@ -102,6 +102,11 @@ struct path_candidate {
     struct ppn_endpoint endpoint; /* RELAY*: the relay's own port; its mailbox is asked for */
 };
 
+/* A place that a peer names. on_link: in one of this node's own networks. A place that the whole
+ * internet routes to is as good as a public one, also if the peer says that it is its own: IPv6
+ * without a NAT. */
+struct path_candidate path_candidate_of(const struct ppn_candidate *named, bool on_link);
+
 enum path_event_kind {
     PATH_TICK,
     PATH_CANDIDATES, /* complete; a way that is named again keeps what is known of it */

@@ -4,6 +4,28 @@
 #include "base/assert.h"
 #include "wg/path_internal.h"
 
+/* RFC 1918, 6598 and 4193: addresses that mean another machine in another network. */
+static bool is_private(const uint8_t address[static 16])
+{
+    static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+    const uint8_t *v4 = address + sizeof(mapped);
+    if (memcmp(address, mapped, sizeof(mapped)) != 0)
+        return (address[0] & 0xfe) == 0xfc;
+    return v4[0] == 10 || (v4[0] == 172 && (v4[1] & 0xf0) == 16) ||
+           (v4[0] == 192 && v4[1] == 168) || (v4[0] == 100 && (v4[1] & 0xc0) == 64);
+}
+
+struct path_candidate path_candidate_of(const struct ppn_candidate *named, bool on_link)
+{
+    struct path_candidate candidate = {PATH_LAN, named->endpoint};
+    if (named->kind == PPN_ENDPOINT_OBSERVED)
+        candidate.class = PATH_PUNCHED;
+    else if (named->kind == PPN_ENDPOINT_PUBLIC ||
+             (!on_link && !is_private(named->endpoint.address)))
+        candidate.class = PATH_PUBLIC;
+    return candidate;
+}
+
 static bool is_candidate(const struct path_way *way, const struct path_candidate *candidate)
 {
     if (path_mailbox_class(candidate->class))

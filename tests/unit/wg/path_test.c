@@ -303,6 +303,39 @@ Test(path, a_nat_that_forgets_soon_is_learnt)
     cr_assert_eq(path_keepalive_s(&world.path, true), 25, "another network, another NAT");
 }
 
+Test(path, what_a_peer_names_has_a_class)
+{
+    static const struct {
+        uint8_t first[2];
+        bool ipv6, on_link;
+        enum ppn_endpoint_kind kind;
+        enum path_class class;
+    } rows[] = {
+        {{192, 168}, false, false, PPN_ENDPOINT_LAN, PATH_LAN},
+        {{192, 168}, false, true, PPN_ENDPOINT_LAN, PATH_LAN},
+        {{10, 1}, false, false, PPN_ENDPOINT_LAN, PATH_LAN},
+        {{172, 31}, false, false, PPN_ENDPOINT_LAN, PATH_LAN},
+        {{172, 32}, false, false, PPN_ENDPOINT_LAN, PATH_PUBLIC},
+        {{100, 64}, false, false, PPN_ENDPOINT_LAN, PATH_LAN},
+        {{100, 128}, false, false, PPN_ENDPOINT_LAN, PATH_PUBLIC},
+        {{8, 8}, false, false, PPN_ENDPOINT_LAN, PATH_PUBLIC},
+        {{8, 8}, false, true, PPN_ENDPOINT_LAN, PATH_LAN},
+        {{0x20, 1}, true, false, PPN_ENDPOINT_LAN, PATH_PUBLIC},
+        {{0x20, 1}, true, true, PPN_ENDPOINT_LAN, PATH_LAN},
+        {{0xfd, 1}, true, false, PPN_ENDPOINT_LAN, PATH_LAN},
+        {{10, 1}, false, false, PPN_ENDPOINT_PUBLIC, PATH_PUBLIC},
+        {{8, 8}, false, false, PPN_ENDPOINT_OBSERVED, PATH_PUNCHED},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct ppn_candidate named = {world_at(1, 51820), rows[i].kind};
+        if (rows[i].ipv6)
+            memset(named.endpoint.address, 0, 16);
+        memcpy(named.endpoint.address + (rows[i].ipv6 ? 0 : 12), rows[i].first, 2);
+        struct path_candidate candidate = path_candidate_of(&named, rows[i].on_link);
+        cr_assert_eq(candidate.class, rows[i].class, "row %zu", i);
+    }
+}
+
 Test(path, keepalives_are_for_nats)
 {
     static const struct {
