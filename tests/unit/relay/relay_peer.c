@@ -15,8 +15,8 @@
  * host reads "members N M ..." and "stats" from its standard input and ends with it.
  *
  * Options: --pps N (0: none; -1: all that goes), --size N, --seconds S, --segments N (UDP_SEGMENT),
- * --plain (no relay there but a forwarder), --counter N (of a replay), --mailbox PORT, --port N
- * (our own). */
+ * --plain (no relay there but a forwarder), --asks (the packets are questions to the peer),
+ * --counter N (of a replay), --mailbox PORT, --port N (our own). */
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -41,7 +41,8 @@ enum { RELAY_TAG = 1000000, BATCH = 64, DATAGRAM = 65536, BIND_EVERY_MS = 5000 }
 static struct {
     long pps, size, seconds, segments, mailbox, port;
     unsigned long long counter;
-    bool plain;
+    uint64_t me, peer;
+    bool plain, asks;
 } options = {.size = 1452, .seconds = 3, .segments = 1, .counter = 1};
 
 static int64_t now_us(void)
@@ -277,8 +278,19 @@ static uint64_t send_some(int fd, const struct sockaddr_in6 *to, uint64_t sent, 
         most = due < 0 ? 0 : due < most ? due : most;
     }
     long calls = most / options.segments;
-    for (long i = 0; i < options.segments; i++)
-        packet[i * options.size] = 4;
+    for (long i = 0; i < options.segments; i++) {
+        uint8_t *one = packet + i * options.size;
+        struct ppn_writer writer = ppn_writer(one, WIRE_PATH_HEADER_SIZE);
+        one[0] = 4;
+        if (!options.asks)
+            continue;
+        ppn_write_u8(&writer, WIRE_PATH_MAGIC);
+        ppn_write_u8(&writer, WIRE_PATH_VERSION);
+        ppn_write_u8(&writer, WIRE_PATH_PING);
+        ppn_write_u8(&writer, 0);
+        ppn_write_u64(&writer, options.me);
+        ppn_write_u64(&writer, options.peer);
+    }
     for (long i = 0; i < calls; i++) {
         struct msghdr *header = &io.messages[i].msg_hdr;
         io.vectors[i] = (struct iovec){packet, (size_t)(options.size * options.segments)};
@@ -310,7 +322,11 @@ static uint64_t receive_some(int fd, uint64_t *bytes, uint64_t *path_bytes)
     }
     int count = recvmmsg(fd, io.messages, BATCH, MSG_DONTWAIT, NULL);
     for (int i = 0; i < count; i++) {
-        if (io.bytes[i][0] == WIRE_PATH_MAGIC) {
+        uint64_t from = 0, to = 0;
+        struct ppn_slice got = ppn_slice(io.bytes[i], io.messages[i].msg_len);
+        bool asked = options.asks && wire_path_peek(got, &from, &to) && from == options.peer &&
+                     to == options.me;
+        if (io.bytes[i][0] == WIRE_PATH_MAGIC && !asked) {
             *path_bytes += io.messages[i].msg_len;
             continue;
         }
@@ -354,6 +370,8 @@ static int client(char **argv)
     struct sockaddr_in6 to = address_of(argv[0], strtol(argv[1], NULL, 10));
     uint64_t me = strtoull(argv[2], NULL, 10), peer = strtoull(argv[3], NULL, 10);
     int fd = udp_socket((uint16_t)options.port);
+    options.me = me;
+    options.peer = peer;
     if (options.plain) {
         uint8_t hello[32] = {1};
         sendto(fd, hello, sizeof(hello), 0, (struct sockaddr *)&to, sizeof(to));
@@ -581,6 +599,8 @@ int main(int argc, char **argv)
         for (int at = 2 + commands[i].arguments; at < argc; at++) {
             if (strcmp(argv[at], "--plain") == 0)
                 options.plain = true;
+            else if (strcmp(argv[at], "--asks") == 0)
+                options.asks = true;
             else if (at + 1 >= argc || !option(argv[at], argv[at + 1]))
                 return 2;
             else
