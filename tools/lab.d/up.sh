@@ -2,10 +2,11 @@
 
 lab_up() {
     local count="" mesh=auto bin="" daemons=1 admit=1 limit=60 kvm=() variables=()
-    local behind=() ips=() mtus=() udp_timeout=""
+    local behind=() ips=() mtus=() relays=() udp_timeout=""
     while [ $# -gt 0 ]; do
         case $1 in
-        --nodes | --mesh | --bin | --timeout | --kvm | --env | --behind | --ip | --udp-timeout | --mtu)
+        --nodes | --mesh | --bin | --timeout | --kvm | --env | --behind | --ip | --udp-timeout | --mtu | \
+            --relay)
             [ $# -ge 2 ] || usage
             case $1 in
             --nodes) count=$2 ;;
@@ -17,6 +18,7 @@ lab_up() {
             --ip) ips+=("$2") ;;
             --udp-timeout) udp_timeout=$2 ;;
             --mtu) mtus+=("$2") ;;
+            --relay) relays+=("$2") ;;
             --env) variables+=("$2") ;;
             esac
             shift 2 ;;
@@ -207,9 +209,11 @@ admit_all() { # COUNT
 }
 
 admit_waiting() {
-    local joiner
+    local joiner role
     for joiner in $(ppn_of n1 joins --json 2>/dev/null | jq -r '.joins[]?.name'); do
-        ppn_of n1 admit "$joiner" >/dev/null || say "n1 did not admit $joiner"
+        role=()
+        [[ " ${relays[*]-} " != *" $joiner "* ]] || role=(--role relay)
+        ppn_of n1 admit "$joiner" ${role[@]+"${role[@]}"} >/dev/null || say "n1 did not admit $joiner"
     done
 }
 
