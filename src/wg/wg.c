@@ -16,7 +16,13 @@ enum {
     OBSERVE_ALONE_MS = 10000,
     BUSY_S = 30, /* after that an unreachable peer is no reason to hurry */
     RETRY_MIN_MS = 500,
-    RETRY_MAX_MS = 8000
+    RETRY_MAX_MS = 8000,
+    /* A handshake over a proven way takes one round trip. Two machines that wake to one another's
+     * old attempts may each drop the other's new one (one in 20 ms is heeded) and would wait 5 s.
+     * Random, so that the two do not begin at once again; doubled each time, for slow lines. */
+    ANEW_MS = 700,
+    ANEW_JITTER_MS = 500,
+    ANEW_TRIES = 3
 };
 
 static int index_compare(const void *a, const void *b)
@@ -107,8 +113,11 @@ static void inherit_endpoints(const struct wg *wg, struct wg_peer *peer)
         peer->endpoints = before->endpoints;
         peer->route_mtu = before->route_mtu;
         peer->anew = before->anew;
+        peer->anew_at = before->anew_at;
+        peer->anew_tries = before->anew_tries;
         return;
     }
+    peer->anew_at = PPN_NEVER;
     for (size_t i = 0; i < wg->kept_count; i++) {
         if (ppn_node_id_equal(&wg->kept[i].node, &peer->node))
             peer->endpoints = wg->kept[i].endpoints;
@@ -225,6 +234,31 @@ static struct wg_entry observe_entry(const struct wg *wg, struct ppn_instant now
     return entry;
 }
 
+static void look_again(struct wg *wg, struct wg_peer *peer, struct ppn_instant now)
+{
+    int64_t wait_ms = ANEW_MS + (int64_t)ppn_random_below(&wg->random, ANEW_JITTER_MS);
+    PPN_ASSERT(peer->anew_tries <= ANEW_TRIES);
+    peer->anew_at = ppn_after(now, ppn_ms(wait_ms << peer->anew_tries));
+}
+
+/* The device was read just now: whose handshake over a proven way has not come about? */
+static void begin_again(struct wg *wg, struct ppn_instant now)
+{
+    for (size_t i = 0; i < wg->peer_count; i++) {
+        struct wg_peer *peer = &wg->peers[i];
+        if (!ppn_due(peer->anew_at, now))
+            continue;
+        const struct wg_entry *entry = wg_entry_find(wg, &peer->key);
+        peer->anew_at = PPN_NEVER;
+        if (entry == NULL || wg_session_alive(entry, now) || !wg_path_tried(entry) ||
+            peer->endpoints.path.port == 0 || peer->anew_tries == ANEW_TRIES)
+            continue;
+        peer->anew = true;
+        peer->anew_tries++;
+        look_again(wg, peer, now);
+    }
+}
+
 static enum ppn_error take_observed(struct wg *wg, struct ppn_instant now,
                                     const struct wg_event *event)
 {
@@ -246,6 +280,7 @@ static enum ppn_error take_observed(struct wg *wg, struct ppn_instant now,
     wg->entries = entries;
     wg->entry_count = kept;
     wg->entry_capacity = count + 1;
+    begin_again(wg, now);
     return PPN_OK;
 }
 
@@ -284,6 +319,8 @@ static void trust(struct wg *wg, struct ppn_instant now)
     else if (wg->entry_count > 0)
         wait = ppn_ms(OBSERVE_MS + (int64_t)wg->entry_count * OBSERVE_PEER_MS);
     wg->observe_at = ppn_after(now, wait);
+    for (size_t i = 0; i < wg->peer_count; i++)
+        wg->observe_at = ppn_earlier(wg->observe_at, wg->peers[i].anew_at);
 }
 
 static enum ppn_error take_answer(struct wg *wg, struct ppn_instant now,
@@ -328,10 +365,16 @@ static enum ppn_error take_path(struct wg *wg, struct ppn_instant now, const str
     endpoints->mtu = event->path.mtu;
     struct wg_peer *peer = peer_find(wg, &event->path.node);
     const struct wg_entry *entry = peer != NULL ? wg_entry_find(wg, &peer->key) : NULL;
+    if (entry == NULL)
+        return PPN_OK;
     /* What it sent since it chose its endpoint went nowhere. */
-    if (entry != NULL && entry->seen.has_endpoint && !wg_session_alive(entry, now) &&
+    if (entry->seen.has_endpoint && !wg_session_alive(entry, now) &&
         !wg_endpoint_equal(&entry->seen.endpoint, &endpoints->path))
         peer->anew = true;
+    /* Also of a session that seems alive: the clock here stands still while the machine sleeps. */
+    peer->anew_tries = 0;
+    look_again(wg, peer, now);
+    wg->observe_at = ppn_earlier(wg->observe_at, peer->anew_at);
     return PPN_OK;
 }
 

@@ -16,7 +16,8 @@
  *    a removal is still due (removals beyond one batch fill the next).
  *  - A peer found on the device that the log does not know is removed, whoever put it there.
  *  - A peer that gets its first endpoint is removed and, by the next batch, added anew; so is one
- *    without a session when a way to it is proven: WireGuard would wait 5 s from its last attempt.
+ *    without a session when a way to it is proven, and again, a few times, while no handshake comes
+ *    about over that way: WireGuard would wait 5 s from its last attempt.
  *  - An endpoint with a fresh handshake over which packets still arrive is never replaced. */
 
 #include <stdbool.h>

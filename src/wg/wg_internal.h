@@ -15,6 +15,10 @@ struct wg_peer {
     struct wg_endpoints endpoints;
     uint16_t route_mtu; /* as the device has it; 0: no route of its own */
     bool anew;          /* a way was proven and there is no session: begin one at once */
+    /* A way was proven when there was no session: if there is none by then, the handshake went
+     * astray. PPN_NEVER: not looked at. */
+    struct ppn_instant anew_at;
+    uint32_t anew_tries;
 };
 
 /* A key or an address and whose it is, for sorted look-up; a shorter one is padded with zeros. */
