@@ -14,7 +14,10 @@
 #include "os/os_address.h"
 #include "os/os_socket.h"
 
-enum { RECEIVE_BUFFER = 1 << 20, CONTROL_SIZE = CMSG_SPACE(sizeof(int)) };
+enum {
+    RECEIVE_BUFFER = 1 << 20,
+    CONTROL_SIZE = CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(struct in6_pktinfo))
+};
 
 struct batch_socket {
     struct os_batch *batch;
@@ -31,6 +34,7 @@ struct outgoing {
     uint32_t socket;
     uint16_t segment;
     bool sent;
+    struct os_batch_own own;
     struct sockaddr_storage to;
     socklen_t to_size;
     struct iovec vector;
@@ -90,27 +94,66 @@ void os_batch_close(struct os_batch *batch)
 
 /* ---- out ---- */
 
+static void add_control(struct msghdr *header, union control *control, int level, int type,
+                        const void *data, size_t size)
+{
+    struct cmsghdr *item = (struct cmsghdr *)(void *)(control->bytes + header->msg_controllen);
+    PPN_ASSERT(header->msg_controllen + CMSG_SPACE(size) <= CONTROL_SIZE);
+    header->msg_control = control->bytes;
+    header->msg_controllen += CMSG_SPACE(size);
+    item->cmsg_level = level;
+    item->cmsg_type = type;
+    item->cmsg_len = CMSG_LEN(size);
+    memcpy(CMSG_DATA(item), data, size);
+}
+
+/* From which of this machine's addresses. An IPv6 socket takes mapped IPv4 ones, too. */
+static void add_own(struct msghdr *header, union control *control, int family,
+                    const struct os_batch_own *own)
+{
+    static const uint8_t none[sizeof(own->address)];
+    struct in6_pktinfo info = {.ipi6_ifindex = 0};
+    struct in_pktinfo info4 = {.ipi_ifindex = 0};
+    if (memcmp(own->address, none, sizeof(none)) == 0)
+        return;
+    memcpy(&info.ipi6_addr, own->address, sizeof(own->address));
+    memcpy(&info4.ipi_spec_dst, own->address + 12, sizeof(info4.ipi_spec_dst));
+    if (family == AF_INET)
+        add_control(header, control, IPPROTO_IP, IP_PKTINFO, &info4, sizeof(info4));
+    else
+        add_control(header, control, IPPROTO_IPV6, IPV6_PKTINFO, &info, sizeof(info));
+}
+
 static void fill_message(struct os_batch *batch, struct outgoing *out, size_t at)
 {
     struct msghdr *header = &batch->ready[at].msg_hdr;
+    union control *control = &batch->out_control[at];
     *header = (struct msghdr){.msg_name = &out->to,
                               .msg_namelen = out->to_size,
                               .msg_iov = &out->vector,
                               .msg_iovlen = 1};
-    if (out->segment >= out->vector.iov_len)
-        return;
-    header->msg_control = batch->out_control[at].bytes;
-    header->msg_controllen = CMSG_SPACE(sizeof(uint16_t));
-    struct cmsghdr *control = CMSG_FIRSTHDR(header);
-    control->cmsg_level = SOL_UDP;
-    control->cmsg_type = UDP_SEGMENT;
-    control->cmsg_len = CMSG_LEN(sizeof(uint16_t));
-    memcpy(CMSG_DATA(control), &out->segment, sizeof(uint16_t));
+    add_own(header, control, batch->sockets[out->socket].family, &out->own);
+    if (out->segment < out->vector.iov_len)
+        add_control(header, control, SOL_UDP, UDP_SEGMENT, &out->segment, sizeof(out->segment));
 }
 
 static uint32_t segments_of(const struct outgoing *out)
 {
     return (uint32_t)((out->vector.iov_len + out->segment - 1) / out->segment);
+}
+
+static bool send_one(const struct os_batch *batch, const struct outgoing *out,
+                     struct ppn_slice datagram)
+{
+    const struct batch_socket *socket = &batch->sockets[out->socket];
+    struct iovec vector = {(void *)(uintptr_t)datagram.data, datagram.size};
+    struct msghdr header = {.msg_name = (void *)(uintptr_t)&out->to,
+                            .msg_namelen = out->to_size,
+                            .msg_iov = &vector,
+                            .msg_iovlen = 1};
+    union control control = {0};
+    add_own(&header, &control, socket->family, &out->own);
+    return sendmsg(socket->fd, &header, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
 }
 
 /* One datagram a call: for a kernel or a device without segmentation. */
@@ -120,8 +163,7 @@ static void send_singly(struct os_batch *batch, const struct outgoing *out)
     size_t left = out->vector.iov_len;
     while (left > 0) {
         size_t size = left < out->segment ? left : out->segment;
-        if (sendto(batch->sockets[out->socket].fd, bytes, size, MSG_DONTWAIT | MSG_NOSIGNAL,
-                   (const struct sockaddr *)&out->to, out->to_size) < 0)
+        if (!send_one(batch, out, ppn_slice(bytes, size)))
             batch->stats.send_failed++;
         bytes += size;
         left -= size;
@@ -190,12 +232,13 @@ static socklen_t address_of(const struct batch_socket *socket, const struct ppn_
 }
 
 void os_batch_forward(struct os_batch *batch, const struct os_batch_packet *packet, uint32_t socket,
-                      const struct ppn_endpoint *to)
+                      const struct ppn_endpoint *to, const struct os_batch_own *own)
 {
     PPN_ASSERT(socket < batch->socket_count && batch->out_count < OS_BATCH_PACKETS);
     PPN_ASSERT(packet->segment > 0);
     struct outgoing *out = &batch->out[batch->out_count];
     out->to_size = address_of(&batch->sockets[socket], to, &out->to);
+    out->own = *own;
     out->segment = packet->segment;
     out->vector = (struct iovec){(void *)(uintptr_t)packet->bytes.data, packet->bytes.size};
     if (out->to_size == 0) {
@@ -208,14 +251,13 @@ void os_batch_forward(struct os_batch *batch, const struct os_batch_packet *pack
 }
 
 bool os_batch_answer(struct os_batch *batch, uint32_t socket, const struct ppn_endpoint *to,
-                     struct ppn_slice datagram)
+                     const struct os_batch_own *own, struct ppn_slice datagram)
 {
     PPN_ASSERT(socket < batch->socket_count);
-    struct sockaddr_storage address;
-    socklen_t size = address_of(&batch->sockets[socket], to, &address);
-    for (int attempt = 0; size > 0 && attempt < 2; attempt++) {
-        if (sendto(batch->sockets[socket].fd, datagram.data, datagram.size,
-                   MSG_DONTWAIT | MSG_NOSIGNAL, (struct sockaddr *)&address, size) >= 0)
+    struct outgoing out = {.socket = socket, .own = *own};
+    out.to_size = address_of(&batch->sockets[socket], to, &out.to);
+    for (int attempt = 0; out.to_size > 0 && attempt < 2; attempt++) {
+        if (send_one(batch, &out, datagram))
             return true;
     }
     batch->stats.send_failed++;
@@ -224,17 +266,29 @@ bool os_batch_answer(struct os_batch *batch, uint32_t socket, const struct ppn_e
 
 /* ---- in ---- */
 
-static uint16_t segment_of(struct msghdr *header, size_t size)
+/* The size of its segments, and which of this machine's addresses it was sent to. */
+static void read_control(struct msghdr *header, struct os_batch_packet *packet)
 {
+    static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+    size_t size = packet->bytes.size;
+    packet->segment = (uint16_t)size;
     for (struct cmsghdr *c = CMSG_FIRSTHDR(header); c != NULL; c = CMSG_NXTHDR(header, c)) {
         if (c->cmsg_level == SOL_UDP && c->cmsg_type == UDP_GRO) {
             int segment;
             memcpy(&segment, CMSG_DATA(c), sizeof(segment));
             if (segment > 0 && (size_t)segment < size && segment <= UINT16_MAX)
-                return (uint16_t)segment;
+                packet->segment = (uint16_t)segment;
+        } else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
+            struct in6_pktinfo info;
+            memcpy(&info, CMSG_DATA(c), sizeof(info));
+            memcpy(packet->own.address, &info.ipi6_addr, sizeof(packet->own.address));
+        } else if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
+            struct in_pktinfo info;
+            memcpy(&info, CMSG_DATA(c), sizeof(info));
+            memcpy(packet->own.address, mapped, sizeof(mapped));
+            memcpy(packet->own.address + sizeof(mapped), &info.ipi_addr, sizeof(info.ipi_addr));
         }
     }
-    return (uint16_t)size;
 }
 
 static bool read_once(struct os_batch *batch, uint32_t number)
@@ -256,7 +310,7 @@ static bool read_once(struct os_batch *batch, uint32_t number)
             !os_endpoint_from_sockaddr(&batch->in_from[i], &packet.from))
             continue;
         packet.bytes = ppn_slice(batch->in_vectors[i].iov_base, size);
-        packet.segment = segment_of(&batch->in[i].msg_hdr, size);
+        read_control(&batch->in[i].msg_hdr, &packet);
         batch->on_packet(batch->context, &packet);
     }
     flush(batch);
@@ -287,6 +341,10 @@ enum ppn_error os_batch_listen(struct os_batch *batch, uint16_t port, struct ppn
         setsockopt(socket->fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
     setsockopt(socket->fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
     setsockopt(socket->fd, SOL_UDP, UDP_GRO, &on, sizeof(on));
+    if (socket->family == AF_INET)
+        setsockopt(socket->fd, IPPROTO_IP, IP_PKTINFO, &on, sizeof(on));
+    else
+        setsockopt(socket->fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, sizeof(on));
     socket->batch = batch;
     batch->socket_count++;
     os_io_init(&socket->io, batch->loop, socket->fd, on_readable, socket);

@@ -23,12 +23,19 @@ enum {
 
 struct os_batch;
 
+/* An address of this machine, IPv4 mapped. All zero: the kernel chooses by its routes. A machine
+ * with several must answer from the one that was asked: routers and firewalls know no other. */
+struct os_batch_own {
+    uint8_t address[16];
+};
+
 /* One or more datagrams of one sender, back to back: each `segment` bytes long, the last one
  * perhaps shorter. A lone datagram is its own segment. */
 struct os_batch_packet {
     uint32_t socket; /* as numbered by os_batch_listen */
     struct ppn_endpoint from;
-    struct ppn_slice bytes; /* lives until the callback's batch was sent */
+    struct os_batch_own own; /* the address of this machine that it was sent to */
+    struct ppn_slice bytes;  /* lives until the callback's batch was sent */
     uint16_t segment;
 };
 
@@ -48,12 +55,13 @@ enum ppn_error os_batch_listen(struct os_batch *batch, uint16_t port,
                                struct ppn_failure *failure) PPN_CHECK;
 
 /* Sends bytes that came with a packet on from another socket, at the end of this batch of reads.
+ * `own` of the other family than `to`, or that is no address of this machine any more: not sent.
  * Only from inside on_packet, at most once a packet. */
 void os_batch_forward(struct os_batch *batch, const struct os_batch_packet *packet, uint32_t socket,
-                      const struct ppn_endpoint *to);
+                      const struct ppn_endpoint *to, const struct os_batch_own *own);
 
 /* Sends one datagram now. False when the system did not take it. */
 bool os_batch_answer(struct os_batch *batch, uint32_t socket, const struct ppn_endpoint *to,
-                     struct ppn_slice datagram);
+                     const struct os_batch_own *own, struct ppn_slice datagram);
 
 const struct os_batch_stats *os_batch_stats(const struct os_batch *batch);

@@ -93,7 +93,16 @@ static void answer(struct shell *shell, const struct os_batch_packet *packet,
     }
     enum ppn_error error = wire_path_encode(&reply, key, &writer);
     PPN_ASSERT(error == PPN_OK);
-    (void)os_batch_answer(shell->batch, packet->socket, &packet->from, ppn_written(&writer));
+    (void)os_batch_answer(shell->batch, packet->socket, &packet->from, &packet->own,
+                          ppn_written(&writer));
+}
+
+static struct os_batch_own own_of(const struct relay_route *route)
+{
+    struct os_batch_own own;
+    _Static_assert(sizeof(own.address) == sizeof(route->own), "one kind of address");
+    memcpy(own.address, route->own, sizeof(own.address));
+    return own;
 }
 
 /* What two members ask each other through the relay goes the way of their WireGuard packets, and
@@ -103,8 +112,10 @@ static void pass_on(struct shell *shell, const struct os_batch_packet *packet,
 {
     struct relay_route route;
     if (relay_forward(shell->core, os_now(shell->loop), packet->socket - 1, &packet->from, 1,
-                      bytes.size, &route) == RELAY_FORWARD)
-        (void)os_batch_answer(shell->batch, route.mailbox + 1, &route.to, bytes);
+                      bytes.size, &route) != RELAY_FORWARD)
+        return;
+    struct os_batch_own own = own_of(&route);
+    (void)os_batch_answer(shell->batch, route.mailbox + 1, &route.to, &own, bytes);
 }
 
 static void path_packet(struct shell *shell, const struct os_batch_packet *packet,
@@ -138,6 +149,7 @@ static void path_packet(struct shell *shell, const struct os_batch_packet *packe
     event.question.counter = read.counter;
     event.question.node = read.kind == WIRE_PATH_PING ? 0 : read.bind.node;
     event.question.source = packet->from;
+    memcpy(event.question.own, packet->own.address, sizeof(event.question.own));
     enum ppn_error error = relay_step(shell->core, os_now(shell->loop), &event, &said);
     PPN_ASSERT(error == PPN_OK);
     answer(shell, packet, &read, &key, &said);
@@ -175,8 +187,10 @@ static void on_packet(void *context, const struct os_batch_packet *packet)
     }
     struct relay_route route;
     if (relay_forward(shell->core, os_now(shell->loop), packet->socket - 1, &packet->from, packets,
-                      size, &route) == RELAY_FORWARD)
-        os_batch_forward(shell->batch, packet, route.mailbox + 1, &route.to);
+                      size, &route) != RELAY_FORWARD)
+        return;
+    struct os_batch_own own = own_of(&route);
+    os_batch_forward(shell->batch, packet, route.mailbox + 1, &route.to, &own);
 }
 
 /* ---- the daemon's end ---- */

@@ -211,7 +211,7 @@ static void answer_bind(struct relay *relay, struct ppn_instant now,
     answer->mailbox = mailbox_of(relay, to, question->mailbox);
     if (answer->mailbox == RELAY_NONE || answer->mailbox != question->mailbox)
         return;
-    if (relay_bind_put(relay, now, question->member, to, &question->source))
+    if (relay_bind_put(relay, now, question->member, to, &question->source, question->own))
         answer->kind = RELAY_BOUND;
     else
         answer->mailbox = RELAY_NONE;
@@ -309,6 +309,7 @@ static enum relay_verdict judge(struct relay *relay, struct ppn_instant now, uin
     PPN_ASSERT(slot->mailbox != RELAY_NONE);
     route->mailbox = slot->mailbox;
     route->to = relay->binds[bind->reverse].source;
+    memcpy(route->own, relay->binds[bind->reverse].own, sizeof(route->own));
     route->member = bind->member;
     return RELAY_FORWARD;
 }

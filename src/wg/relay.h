@@ -10,6 +10,9 @@
  * at the very endpoint that its own WireGuard has for X. Everything else is dropped and counted.
  * One packet in, at most one packet of the same size out.
  *
+ * A relay may have several addresses. A router lets in only what comes from where its machine sent
+ * to, so each bind remembers at which address of the relay it was made, and packets leave from it.
+ *
  * The tables are made once and have fixed sizes. A mailbox whose owner is bound nowhere gives way
  * when another is needed; a member has a fixed share of the binds. So no member can take the relay
  * from the others by asking for much, and nobody else gets anything at all. */
@@ -60,6 +63,7 @@ struct relay_question {
     uint64_t counter;
     uint64_t node;              /* BIND, MAILBOX: tag */
     struct ppn_endpoint source; /* where it came from */
+    uint8_t own[16];            /* which of the relay's addresses it was sent to; zeros: unknown */
 };
 
 enum relay_answer_kind {
@@ -110,6 +114,7 @@ enum relay_verdict {
 struct relay_route {
     uint32_t mailbox;       /* leave from its port */
     struct ppn_endpoint to; /* towards this address */
+    uint8_t own[16];        /* from that one of the relay's, at which it was bound */
     uint32_t member;        /* who sent it */
 };
 

@@ -160,7 +160,7 @@ static uint32_t make(struct relay *relay, uint32_t member, uint32_t to,
 /* A source at a mailbox is one member's: who binds it later has it, for its NAT gave it the address
  * that another's had before. */
 bool relay_bind_put(struct relay *relay, struct ppn_instant now, uint32_t member, uint32_t to,
-                    const struct ppn_endpoint *source)
+                    const struct ppn_endpoint *source, const uint8_t own[static 16])
 {
     PPN_ASSERT(member != to && relay->slots[member].used && relay->slots[to].used);
     uint32_t index = relay_bind_by_pair(relay, member, to);
@@ -180,6 +180,7 @@ bool relay_bind_put(struct relay *relay, struct ppn_instant now, uint32_t member
         age_remove(relay, index);
         age_append(relay, index);
     }
+    memcpy(relay->binds[index].own, own, sizeof(relay->binds[index].own));
     relay->binds[index].expires = ppn_after(now, ppn_seconds(RELAY_LIFETIME_S));
     return true;
 }

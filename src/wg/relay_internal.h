@@ -37,6 +37,7 @@ struct relay_bind {
     uint32_t next_to, previous_to;   /* at the same mailbox */
     uint32_t older, newer;           /* by the time of the last BIND */
     struct ppn_endpoint source;
+    uint8_t own[16];
     struct ppn_instant expires;
 };
 
@@ -77,4 +78,4 @@ uint32_t relay_bind_by_source(const struct relay *relay, uint32_t to,
                               const struct ppn_endpoint *source);
 /* Makes or moves (member, to); false when the member's share or the table is used up. */
 bool relay_bind_put(struct relay *relay, struct ppn_instant now, uint32_t member, uint32_t to,
-                    const struct ppn_endpoint *source);
+                    const struct ppn_endpoint *source, const uint8_t own[static 16]);

@@ -234,6 +234,9 @@ static bool ask(int fd, const struct sockaddr_in6 *to, enum wire_path_kind kind,
     uint8_t bytes[DATAGRAM];
     for (int attempt = 0; attempt < 15; attempt++) {
         size_t size = question(bytes, sizeof(bytes), kind, me, node, fresh_counter(), &key);
+        /* As a router does, it lets in only what comes from where it sent to. */
+        if (connect(fd, (const struct sockaddr *)to, sizeof(*to)) != 0)
+            die("connect");
         sendto(fd, bytes, size, 0, (const struct sockaddr *)to, sizeof(*to));
         struct pollfd waits = {fd, POLLIN, 0};
         while (poll(&waits, 1, 200) > 0) {

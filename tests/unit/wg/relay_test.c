@@ -42,6 +42,7 @@ static enum ppn_error tell(struct relay *relay, uint64_t first, uint32_t count)
 }
 
 static uint64_t next_counter = 1000;
+static uint8_t asked_at; /* the last byte of the relay's address that is asked */
 
 static struct relay_answer ask(struct relay *relay, int64_t ms, enum relay_question_kind kind,
                                uint64_t tag, uint64_t node, uint32_t mailbox,
@@ -55,6 +56,7 @@ static struct relay_answer ask(struct relay *relay, int64_t ms, enum relay_quest
     event.question.counter = ++next_counter;
     event.question.node = node;
     event.question.source = from;
+    event.question.own[15] = asked_at;
     cr_assert(event.question.member != RELAY_NONE);
     cr_assert(relay_step(relay, at_ms(ms), &event, &answer) == PPN_OK);
     return answer;
@@ -103,6 +105,27 @@ Test(relay, two_bound_members_reach_each_other_and_nobody_else_does)
     cr_assert(send_from(relay, 0, box1, source(1, 1000), &route) == RELAY_DROP_UNBOUND);
     cr_assert(send_from(relay, 0, (box1 + box2 + 1) % 8, source(1, 1000), &route) ==
               RELAY_DROP_UNBOUND);
+    relay_free(relay);
+}
+
+Test(relay, packets_leave_from_the_address_that_was_bound_at)
+{
+    struct relay *relay = make(8, 0);
+    struct relay_route route;
+    cr_assert(tell(relay, 1, 2) == PPN_OK);
+    uint32_t box1 = mailbox(relay, 2, 1), box2 = mailbox(relay, 1, 2);
+    asked_at = 11;
+    cr_assert(bound(relay, 0, 1, 2, source(1, 1000)));
+    asked_at = 22;
+    cr_assert(bound(relay, 0, 2, 1, source(2, 2000)));
+    cr_assert(send_from(relay, 0, box2, source(1, 1000), &route) == RELAY_FORWARD);
+    cr_assert_eq(route.own[15], 22, "towards 2, which bound there");
+    cr_assert(send_from(relay, 0, box1, source(2, 2000), &route) == RELAY_FORWARD);
+    cr_assert_eq(route.own[15], 11);
+    asked_at = 33;
+    cr_assert(bound(relay, 10, 1, 2, source(1, 1000)));
+    cr_assert(send_from(relay, 10, box1, source(2, 2000), &route) == RELAY_FORWARD);
+    cr_assert_eq(route.own[15], 33, "the newest counts");
     relay_free(relay);
 }
 
