@@ -260,7 +260,6 @@ enum ppn_error admission_make_seal(const struct admission *log,
     enum ppn_error error = may(log, sealer, ADMISSION_SEAL, why);
     if (error != PPN_OK)
         return error;
-    entry.as.seal_of.members = admission_members_digest(log);
     entry.as.seal_of.renew_unix_ms = renew_unix_ms;
     return make(log, sealer, now, &entry, made, why);
 }

@@ -187,6 +187,17 @@ const struct admission_admin *admission_admin_by_key(const struct admission *log
                                                      const struct admission_key *key);
 struct admission_policy admission_policy_now(const struct admission *log);
 
+/* A policy that stands and does not rule yet: until then the recovery keys can undo it. */
+struct admission_policy_waiting {
+    struct ppn_hash entry;
+    struct admission_policy policy;
+    uint64_t seals; /* that are still to be made */
+};
+
+/* At most max are copied; returns how many. */
+uint32_t admission_policy_waiting(const struct admission *log,
+                                  struct admission_policy_waiting *list, uint32_t max);
+
 /* An invite as it stands. */
 struct admission_invite_state {
     struct ppn_hash id; /* its entry */

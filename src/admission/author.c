@@ -68,6 +68,20 @@ static uint64_t seal_of_parents(const struct admission *log, const struct admiss
     return seal;
 }
 
+static void fill_seal(const struct admission *log, struct admission_entry *entry)
+{
+    uint32_t parents[ADMISSION_PARENTS_MAX];
+    struct admission_past past;
+    for (uint32_t i = 0; i < entry->parent_count; i++) {
+        bool known = admission_item_find(log, &entry->parents[i], &parents[i]);
+        PPN_ASSERT(known);
+    }
+    admission_past_of(log, parents, entry->parent_count, &past);
+    entry->as.seal_of.number = entry->seal + 1;
+    entry->as.seal_of.members = admission_seal_members(log, &past);
+    admission_past_free(&past);
+}
+
 static int compare_keys(const void *a, const void *b)
 {
     return admission_key_compare(a, b);
@@ -107,7 +121,7 @@ enum ppn_error admission_make_body(const struct admission *log, const struct adm
     fill_parents(log, own, entry);
     entry->seal = seal_of_parents(log, entry);
     if (entry->kind == ADMISSION_SEAL)
-        entry->as.seal_of.number = entry->seal + 1;
+        fill_seal(log, entry);
     error = admission_body_encode(entry, body);
     if (error != PPN_OK)
         return ppn_fail(why, error, "a field of the %s entry is out of range",
@@ -194,7 +208,7 @@ enum ppn_error admission_make_genesis(const struct admission_crypto *crypto,
     entry.time_unix_ms = now.unix_ms;
     entry.as.genesis = *genesis;
     if (genesis->policy.version == 0)
-        entry.as.genesis.policy = (struct admission_policy){ADMISSION_VERSION, 1, 1, 1, 1, 2};
+        entry.as.genesis.policy = (struct admission_policy){ADMISSION_VERSION, 1, 1, 1, 1, 2, 0};
     qsort(entry.as.genesis.roots,
           genesis->root_count <= ADMISSION_ROOTS_MAX ? genesis->root_count : 0,
           sizeof genesis->roots[0], compare_keys);

@@ -307,14 +307,30 @@ static void find_seals(const struct admission *log, struct admission_authority *
     drop_conflicting_seals(log, a);
 }
 
-/* The last policy that stands, by an order that all replicas share. */
+bool admission_policy_rules(const struct admission *log, const struct admission_authority *a,
+                            uint32_t control)
+{
+    const struct admission_control *policy = &log->control[control];
+    uint64_t due = log->items[policy->index].seal + policy->delay;
+    if (policy->delay == 0 || !ADMISSION_RULE(log, POLICY_DELAY))
+        return true;
+    for (uint32_t i = a->seal_count; i-- > 0;) {
+        if (seal_number(log, a->seals[i]) >= due &&
+            admission_before(log, policy->index, a->seals[i]))
+            return true;
+    }
+    return false;
+}
+
+/* The last policy that stands and waited long enough, by an order that all replicas share. The
+ * first time seals are not known yet, and one that waits for them does not rule. */
 static void find_policy(const struct admission *log, struct admission_authority *a)
 {
     uint32_t last = 0;
     uint32_t version = log->control[0].policy.version;
     for (uint32_t i = 1; i < a->controls; i++) {
         const struct admission_item *item = &log->items[log->control[i].index];
-        if (item->kind != ADMISSION_POLICY || !stands(a, i))
+        if (item->kind != ADMISSION_POLICY || !stands(a, i) || !admission_policy_rules(log, a, i))
             continue;
         const struct admission_item *best = &log->items[log->control[last].index];
         if (item->height > best->height ||
@@ -386,8 +402,8 @@ void admission_authority_make(const struct admission *log, const struct admissio
     if (!a->clean) {
         judge_removals(log, a);
         judge_grants(log, a);
-        find_policy(log, a);
     }
+    find_policy(log, a);
     find_powers(log, a);
     a->view = NULL;
 }

@@ -75,6 +75,7 @@ struct admission_policy {
     uint32_t admin;   /* ADMIN_ADD, ADMIN_REMOVE */
     uint32_t root;    /* POLICY, and ADMIN_ADD of a root key */
     uint32_t grace;   /* seals that an entry of a removed author may miss before it is void */
+    uint32_t delay;   /* seals after which another policy rules; 0: at once */
 };
 
 struct admission_genesis {
@@ -148,7 +149,7 @@ struct admission_rekey {
 
 struct admission_seal {
     uint64_t number;         /* 1 more than the highest seal before it */
-    struct ppn_hash members; /* admission_members_digest over its ancestors */
+    struct ppn_hash members; /* of those in force among its ancestors; see PROTOCOL */
     int64_t renew_unix_ms;   /* leases of members admitted before it last until then; 0: as is */
 };
 

@@ -83,9 +83,11 @@ static void describe_act(const struct admission *log, const struct admission_ent
         snprintf(text, 320, "changes its own WireGuard key");
         return;
     case ADMISSION_POLICY:
-        snprintf(text, 320, "sets the quorums: admit %u, revoke %u, admins %u, root %u; version %u",
+        snprintf(text, 320,
+                 "sets the quorums: admit %u, revoke %u, admins %u, root %u; %u seals until such a "
+                 "change rules; version %u",
                  entry->as.policy.admit, entry->as.policy.revoke, entry->as.policy.admin,
-                 entry->as.policy.root, entry->as.policy.version);
+                 entry->as.policy.root, entry->as.policy.delay, entry->as.policy.version);
         return;
     case ADMISSION_SEAL:
         snprintf(text, 320, "seals the log, number %llu",

@@ -309,6 +309,8 @@ uint32_t admission_insert(struct admission *log, struct admission_attempt *attem
     copy_bytes(&log->items[index], attempt);
     link_item(log, index);
     add_control(log, index, entry);
+    if (entry->kind == ADMISSION_POLICY)
+        log->control[log->items[index].control].delay = attempt->delay;
     add_facts(log, index, entry);
     if (entry->kind == ADMISSION_INVITE)
         push(&log->invites, &log->invite_count, &log->invite_capacity, index);

@@ -279,6 +279,18 @@ static enum ppn_error judge_genesis(struct admission_attempt *attempt, struct pp
     return PPN_OK;
 }
 
+static enum ppn_error judge_seal(const struct admission *log,
+                                 const struct admission_attempt *attempt, struct ppn_failure *why)
+{
+    struct ppn_hash members = admission_seal_members(log, &attempt->past);
+    if (!ppn_hash_equal(&members, &attempt->entry.as.seal_of.members) &&
+        ADMISSION_RULE(log, SEAL_MEMBERS))
+        return ppn_fail(why, PPN_ERROR_INVALID,
+                        "the seal names other members than the log had at its place: its maker's "
+                        "program follows other rules, or lies");
+    return PPN_OK;
+}
+
 static enum ppn_error judge_kind(const struct admission *log, const struct admission_authority *a,
                                  struct admission_attempt *attempt, struct ppn_failure *why)
 {
@@ -298,14 +310,16 @@ static enum ppn_error judge_kind(const struct admission *log, const struct admis
     case ADMISSION_POLICY:
         if (entry->as.policy.version < a->policy.version)
             return ppn_fail(why, PPN_ERROR_CONFLICT, "the version never goes back");
+        attempt->delay = a->policy.delay;
         return PPN_OK;
+    case ADMISSION_SEAL:
+        return judge_seal(log, attempt, why);
     case ADMISSION_GENESIS:
     case ADMISSION_DENY:
     case ADMISSION_REVOKE:
     case ADMISSION_INVITE:
     case ADMISSION_REDEEM:
     case ADMISSION_REKEY:
-    case ADMISSION_SEAL:
     case ADMISSION_RECOVER:
         return PPN_OK;
     }
@@ -318,6 +332,7 @@ enum ppn_error admission_judge(struct admission *log, struct admission_attempt *
     const struct admission_entry *entry = &attempt->entry;
     attempt->height = 0;
     attempt->quorum = 1;
+    attempt->delay = 0;
     attempt->root_tier = false;
     if (entry->kind == ADMISSION_GENESIS)
         return judge_genesis(attempt, why);

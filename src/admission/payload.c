@@ -34,13 +34,14 @@ static void pack_key(struct admission_pack *pack, uint8_t bytes[static 32])
 
 static void pack_policy(struct admission_pack *pack, struct admission_policy *policy)
 {
-    admission_pack_array(pack, 6);
+    admission_pack_array(pack, 7);
     admission_pack_u32(pack, &policy->version, 1, UINT16_MAX);
     admission_pack_u32(pack, &policy->admit, 1, ADMISSION_SIGNATURES_MAX);
     admission_pack_u32(pack, &policy->revoke, 1, ADMISSION_SIGNATURES_MAX);
     admission_pack_u32(pack, &policy->admin, 1, ADMISSION_SIGNATURES_MAX);
     admission_pack_u32(pack, &policy->root, 1, ADMISSION_SIGNATURES_MAX);
     admission_pack_u32(pack, &policy->grace, 0, UINT16_MAX);
+    admission_pack_u32(pack, &policy->delay, 0, UINT16_MAX);
 }
 
 static void pack_roots(struct admission_pack *pack, uint32_t *count, struct admission_key *roots)

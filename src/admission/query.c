@@ -179,6 +179,27 @@ struct admission_policy admission_policy_now(const struct admission *log)
     return log->now.policy;
 }
 
+uint32_t admission_policy_waiting(const struct admission *log,
+                                  struct admission_policy_waiting *list, uint32_t max)
+{
+    const struct admission_authority *now = &log->now;
+    uint64_t last = now->seal_count == 0
+                        ? 0
+                        : log->control[log->items[now->seals[now->seal_count - 1]].control].number;
+    uint32_t count = 0;
+    for (uint32_t i = 1; i < log->control_count && count < max; i++) {
+        const struct admission_control *control = &log->control[i];
+        const struct admission_item *item = &log->items[control->index];
+        if (item->kind != ADMISSION_POLICY || item->why != ADMISSION_VOID_NOT ||
+            admission_policy_rules(log, now, i))
+            continue;
+        uint64_t due = item->seal + control->delay;
+        list[count++] = (struct admission_policy_waiting){
+            .entry = item->id, .policy = control->policy, .seals = due > last ? due - last : 1};
+    }
+    return count;
+}
+
 bool admission_invite_at(const struct admission *log, uint32_t index,
                          struct admission_invite_state *state)
 {
@@ -305,11 +326,12 @@ static void digest_policy(struct ppn_writer *writer, const struct admission_poli
     ppn_write_u32(writer, policy->admin);
     ppn_write_u32(writer, policy->root);
     ppn_write_u32(writer, policy->grace);
+    ppn_write_u32(writer, policy->delay);
 }
 
 struct ppn_hash admission_members_digest(const struct admission *log)
 {
-    enum { ROW = 32 + 32 + 16 + PPN_NAME_MAX + 1 + 4 + 8 + 32, ADMIN_ROW = 36, POLICY_ROW = 24 };
+    enum { ROW = 32 + 32 + 16 + PPN_NAME_MAX + 1 + 4 + 8 + 32, ADMIN_ROW = 36, POLICY_ROW = 28 };
     size_t size =
         POLICY_ROW + (size_t)log->member_count * ROW + (size_t)log->admin_count * ADMIN_ROW;
     uint8_t *bytes = admission_take(size, 1);

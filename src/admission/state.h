@@ -31,6 +31,8 @@ enum admission_rule {
     ADMISSION_RULE_SEAL_SPARES,   /* a seal keeps a grant from a removal that it did not cover */
     ADMISSION_RULE_SEAL_ENDS_BACKDATING,
     ADMISSION_RULE_SEAL_CONFLICT,
+    ADMISSION_RULE_SEAL_MEMBERS, /* a seal names the members at its place */
+    ADMISSION_RULE_POLICY_DELAY, /* a policy rules after as many seals as the one before asks for */
     ADMISSION_RULE_GRACE,
     ADMISSION_RULE_RECOVER_DROPS, /* a recovery voids what old roots did unseen */
     ADMISSION_RULE_RECOVER_WINNER,
@@ -111,6 +113,7 @@ struct admission_control {
     uint64_t number;                     /* SEAL */
     int64_t renew_unix_ms;               /* SEAL */
     struct admission_policy policy;      /* GENESIS, POLICY; RECOVER: root only */
+    uint32_t delay;                      /* POLICY: seals that it waits, by the one at its past */
     uint32_t base;                       /* RECOVER: entry */
     uint32_t root_count;                 /* GENESIS, RECOVER */
     uint32_t roots[ADMISSION_ROOTS_MAX]; /* persons */
@@ -296,6 +299,10 @@ void admission_authority_free(struct admission_authority *authority);
 const struct admission_authority *admission_authority_at(struct admission *log,
                                                          const struct admission_past *past);
 
+/* Whether a POLICY that stands rules by now: a seal that counts covers it, late enough. */
+bool admission_policy_rules(const struct admission *log,
+                            const struct admission_authority *authority, uint32_t control);
+
 /* Whether a removal of this key stands. */
 bool admission_removed(const struct admission *log, const struct admission_authority *authority,
                        uint32_t person);
@@ -338,6 +345,7 @@ struct admission_attempt {
     struct admission_past past;
     uint32_t height;
     uint32_t quorum;
+    uint32_t delay; /* POLICY */
     bool root_tier;
 };
 
@@ -345,6 +353,12 @@ struct admission_attempt {
  * and its ancestors alone. Fills past, height, quorum and root_tier. */
 enum ppn_error admission_judge(struct admission *log, struct admission_attempt *attempt,
                                struct ppn_failure *why) PPN_CHECK;
+
+/* ---- replay.c ---- */
+
+/* What a seal at this past must say of the members there. */
+struct ppn_hash admission_seal_members(const struct admission *log,
+                                       const struct admission_past *past);
 
 /* ---- insert.c ---- */
 

@@ -174,6 +174,11 @@ static bool accept_admin_entry(const struct model *m, const struct model_authori
     e->root_tier = root && e->signer_count >= a->policy.root;
     if (e->signer_count < e->quorum)
         return false;
+    e->delay = a->policy.delay;
+    if (kind == ADMISSION_SEAL) {
+        struct ppn_hash members = model_seal_members(m, e->past);
+        return ppn_hash_equal(&members, &e->entry.as.seal_of.members);
+    }
     if (kind == ADMISSION_ADMIT)
         return !told(m, a, e->subject, ADMISSION_REVOKE);
     if (kind == ADMISSION_ADMIN_REMOVE)

@@ -24,6 +24,7 @@ struct model_entry {
     int signers[ADMISSION_SIGNATURES_MAX];
     uint32_t signer_count;
     uint32_t quorum;
+    uint32_t delay; /* POLICY: of the policy that ruled at its past */
     bool root_tier;
 };
 
@@ -54,3 +55,6 @@ int model_key(const struct model *model, const struct admission_key *key);
 bool model_offer(struct model *model, const struct admission_entry *entry,
                  const struct ppn_hash *id);
 void model_fold(const struct model *model, int64_t now_unix_ms, struct model_fold *fold);
+
+/* What a seal with these ancestors must say. */
+struct ppn_hash model_seal_members(const struct model *model, uint64_t past);

@@ -271,13 +271,25 @@ static void seals(const struct model *m, struct model_authority *a)
     }
 }
 
+/* A seal that counts, made that many seals later, knew it. */
+static bool waited(const struct model *m, const struct model_authority *a, uint32_t index)
+{
+    const struct model_entry *e = &m->entries[index];
+    for (uint32_t s = 0; s < m->count && e->delay > 0; s++) {
+        if (has(a->seals, s) && has(m->entries[s].past, index) &&
+            m->entries[s].entry.as.seal_of.number >= e->entry.seal + e->delay)
+            return true;
+    }
+    return e->delay == 0;
+}
+
 static void policy(const struct model *m, struct model_authority *a)
 {
     uint32_t last = 0;
     a->policy = m->entries[0].entry.as.genesis.policy;
     for (uint32_t i = 1; i < m->count; i++) {
         const struct model_entry *e = &m->entries[i], *best = &m->entries[last];
-        if (has(a->standing, i) && e->entry.kind == ADMISSION_POLICY &&
+        if (has(a->standing, i) && e->entry.kind == ADMISSION_POLICY && waited(m, a, i) &&
             (e->height > best->height ||
              (e->height == best->height && ppn_hash_compare(&e->id, &best->id) > 0)))
             last = i;

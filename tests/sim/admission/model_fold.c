@@ -217,18 +217,21 @@ static void add_member(struct state *s, uint32_t index, int64_t now)
     s->fold->member_count++;
 }
 
-void model_fold(const struct model *m, int64_t now_unix_ms, struct model_fold *fold)
+static void fold_view(const struct model *m, uint64_t view, int64_t now_unix_ms,
+                      struct model_fold *fold)
 {
     struct state s = {.m = m, .fold = fold};
     uint32_t order[MODEL_ENTRIES], count = 0;
     memset(fold, 0, sizeof *fold);
-    model_authority(m, m->count == 64 ? UINT64_MAX : (1ull << m->count) - 1, &s.a);
+    model_authority(m, view, &s.a);
     memcpy(fold->powers, s.a.powers, sizeof fold->powers);
     memset(s.force, -1, sizeof s.force);
     memset(s.rekey, -1, sizeof s.rekey);
     find_epochs(&s);
     for (uint32_t i = 0; i < m->count; i++) {
         enum admission_kind kind = m->entries[i].entry.kind;
+        if (!has(view, i))
+            continue;
         if (kind == ADMISSION_GENESIS || kind == ADMISSION_RECOVER)
             fold->live[i] = has(s.a.line, i);
         else if (kind == ADMISSION_SEAL)
@@ -254,4 +257,28 @@ void model_fold(const struct model *m, int64_t now_unix_ms, struct model_fold *f
         if (e->entry.kind != ADMISSION_REKEY && s.force[e->subject] == (int)order[i])
             add_member(&s, order[i], now_unix_ms);
     }
+}
+
+void model_fold(const struct model *m, int64_t now_unix_ms, struct model_fold *fold)
+{
+    fold_view(m, m->count == 64 ? UINT64_MAX : (1ull << m->count) - 1, now_unix_ms, fold);
+}
+
+struct ppn_hash model_seal_members(const struct model *m, uint64_t past)
+{
+    enum { ROW = 96 };
+    static struct model_fold fold;
+    uint8_t rows[MODEL_KEYS * ROW];
+    fold_view(m, past, INT64_MIN, &fold); /* before the end of any lease */
+    for (uint32_t i = 0; i < fold.member_count; i++) {
+        uint32_t at = i;
+        const struct admission_member *member = &fold.members[i].member;
+        for (; at > 0 && memcmp(rows + ROW * (at - 1), member->id.bytes, 32) > 0; at--)
+            memcpy(rows + ROW * at, rows + ROW * (at - 1), ROW);
+        memcpy(rows + ROW * at, member->id.bytes, 32);
+        memcpy(rows + ROW * at + 32, member->wg_key, 32);
+        memcpy(rows + ROW * at + 64, member->entry.bytes, 32);
+    }
+    return m->crypto->hash(m->crypto->ctx, ppn_slice("ppn-seal-members-1", 18),
+                           ppn_slice(rows, (size_t)ROW * fold.member_count));
 }

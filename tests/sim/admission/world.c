@@ -106,6 +106,18 @@ static uint64_t closure(const struct world *w, uint32_t index)
     return entry_at(w, index)->past | 1ull << index;
 }
 
+static uint64_t past_of(const struct world *w, const struct admission_entry *e)
+{
+    uint64_t past = 0;
+    for (uint32_t i = 0; i < w->model.count; i++) {
+        for (uint32_t k = 0; k < e->parent_count; k++) {
+            if (ppn_hash_equal(&entry_at(w, i)->id, &e->parents[k]))
+                past |= closure(w, i);
+        }
+    }
+    return past;
+}
+
 static int compare_hashes(const void *a, const void *b)
 {
     return ppn_hash_compare(a, b);
@@ -227,9 +239,9 @@ static void fill_admin_remove(struct world *w, int author, struct admission_entr
 static void fill_policy(struct world *w, struct admission_entry *e)
 {
     e->kind = ADMISSION_POLICY;
-    e->as.policy =
-        (struct admission_policy){ADMISSION_VERSION, 1 + below(w, 10) / 9, 1 + below(w, 10) / 9,
-                                  1 + below(w, 2),   1 + below(w, 10) / 9, below(w, 3)};
+    e->as.policy = (struct admission_policy){
+        ADMISSION_VERSION,    1 + below(w, 10) / 9, 1 + below(w, 10) / 9, 1 + below(w, 2),
+        1 + below(w, 10) / 9, below(w, 3),          below(w, 3)};
 }
 
 static void fill_recover(struct world *w, uint64_t view, struct admission_entry *e)
@@ -300,6 +312,8 @@ static bool fill(struct world *w, uint64_t view, int author, struct admission_en
         e->kind = ADMISSION_SEAL;
         e->as.seal_of.number = e->seal + 1;
         e->as.seal_of.renew_unix_ms = chance(w, 30) ? WORLD_START_MS + below(w, 9000) : 0;
+        if (!chance(w, w->byzantine))
+            e->as.seal_of.members = model_seal_members(&w->model, past_of(w, e));
     }
     if (e->kind != ADMISSION_SEAL)
         add_cosigners(w, author, e);
@@ -368,8 +382,8 @@ static void found(struct world *w)
     }
     g->recovery_needed = g->recovery_count = 1;
     g->recovery[0] = admission_recovery_hash(world_crypto(), &w->model.keys[RECOVERIES]);
-    g->policy =
-        (struct admission_policy){ADMISSION_VERSION, 1, 1, 1 + below(w, 4) / 3, 1, below(w, 3)};
+    g->policy = (struct admission_policy){ADMISSION_VERSION, 1,          1, 1 + below(w, 4) / 3, 1,
+                                          below(w, 3),       below(w, 2)};
     struct world_offer *offer = &w->offers[0];
     bool good = encode(w, &e, offer);
     PPN_ASSERT(good);

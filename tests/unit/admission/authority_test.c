@@ -140,7 +140,7 @@ Test(authority, a_quorum_counts_distinct_keys_that_stand)
     struct admission_keypair founder = t.a.founder;
     struct admission_keypair *both[] = {&t.second, &t.third};
     struct admission_entry entry = {.kind = ADMISSION_POLICY,
-                                    .as.policy = {ADMISSION_VERSION, 1, 1, 2, 1, 2}};
+                                    .as.policy = {ADMISSION_VERSION, 1, 1, 2, 1, 2, 0}};
     struct admission_keypair *by = &founder;
     struct admission_made made = make_by(&t.a, &by, 1, entry);
     cr_assert_eq(offer(&t.a, &made), ADMISSION_ACCEPTED);
@@ -247,7 +247,7 @@ Test(authority, a_raised_version_freezes_this_program)
     struct fixture f = fixture_new();
     struct admission_keypair *by = &f.founder;
     struct admission_entry entry = {.kind = ADMISSION_POLICY,
-                                    .as.policy = {ADMISSION_VERSION + 1, 1, 1, 1, 1, 2}};
+                                    .as.policy = {ADMISSION_VERSION + 1, 1, 1, 1, 1, 2, 0}};
     struct admission_made made = make_by(&f, &by, 1, entry);
     cr_assert_eq(offer(&f, &made), ADMISSION_ACCEPTED);
     cr_assert_eq(f.update.items[1].kind, ADMISSION_FROZEN);

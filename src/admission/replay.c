@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: ISC
+#include <stdlib.h>
+#include <string.h>
+
+#include "admission/state.h"
+#include "base/assert.h"
+
+/* What the log said at a place in it: the fold of one past alone. A seal names the members there,
+ * so that two nodes whose rules differ find out at the next seal and not by chance. */
+
+/* The entries of a past in a log of their own. They were accepted at their own pasts, which are the
+ * same here, so nothing is judged again. */
+static struct admission *replay(const struct admission *log, const struct admission_past *past)
+{
+    struct admission_config config = {log->crypto, log->network, log->table_key.low};
+    struct admission *own = admission_new(&config);
+    PPN_ASSERT(own != NULL);
+#ifdef ADMISSION_MUTANTS
+    own->mutant = log->mutant;
+#endif
+    for (uint32_t i = 0; i < log->count; i++) {
+        const struct admission_item *item = &log->items[i];
+        struct admission_attempt attempt = {.id = item->id,
+                                            .bytes = ppn_slice(item->bytes, item->size),
+                                            .height = item->height,
+                                            .quorum = item->quorum,
+                                            .root_tier = item->root_tier};
+        if (!admission_past_has(past, i))
+            continue;
+        enum ppn_error error = admission_envelope_decode(attempt.bytes, &attempt.envelope);
+        PPN_ASSERT(error == PPN_OK);
+        error = admission_body_decode(attempt.envelope.body, &attempt.entry);
+        PPN_ASSERT(error == PPN_OK);
+        for (uint32_t k = 0; k < attempt.entry.parent_count; k++) {
+            bool known = admission_item_find(own, &attempt.entry.parents[k], &attempt.parents[k]);
+            PPN_ASSERT(known);
+        }
+        if (item->kind == ADMISSION_POLICY)
+            attempt.delay = log->control[item->control].delay;
+        admission_past_of(own, attempt.parents, attempt.entry.parent_count, &attempt.past);
+        (void)admission_insert(own, &attempt);
+    }
+    admission_refold(own);
+    return own;
+}
+
+static bool holds_all(const struct admission *log, const struct admission_past *past)
+{
+    for (uint32_t i = past->base; i < log->count; i++) {
+        if (!admission_past_has(past, i))
+            return false;
+    }
+    return true;
+}
+
+enum { ROW = PPN_ID_SIZE + ADMISSION_WG_KEY_SIZE + PPN_HASH_SIZE };
+
+static int compare_rows(const void *a, const void *b)
+{
+    return memcmp(a, b, PPN_ID_SIZE);
+}
+
+/* Of everybody whose admission is in force, its lease over or not: clocks say nothing here. */
+static struct ppn_hash digest(const struct admission *log)
+{
+    uint8_t *rows = admission_take((size_t)log->person_count * ROW, 1);
+    size_t count = 0;
+    for (uint32_t i = 0; i < log->person_count; i++) {
+        const struct admission_person *person = &log->persons[i];
+        if (person->force == 0)
+            continue;
+        uint32_t keyed = person->rekey != 0 ? person->rekey - 1 : person->force - 1;
+        uint8_t *row = rows + ROW * count++;
+        memcpy(row, person->key.bytes, PPN_ID_SIZE);
+        memcpy(row + PPN_ID_SIZE, log->facts[log->items[keyed].facts - 1].wg_key,
+               ADMISSION_WG_KEY_SIZE);
+        memcpy(row + PPN_ID_SIZE + ADMISSION_WG_KEY_SIZE, log->items[person->force - 1].id.bytes,
+               PPN_HASH_SIZE);
+    }
+    qsort(rows, count, ROW, compare_rows);
+    struct ppn_hash members = log->crypto->hash(
+        log->crypto->ctx, ppn_slice("ppn-seal-members-1", 18), ppn_slice(rows, ROW * count));
+    free(rows);
+    return members;
+}
+
+struct ppn_hash admission_seal_members(const struct admission *log,
+                                       const struct admission_past *past)
+{
+    if (holds_all(log, past))
+        return digest(log);
+    struct admission *own = replay(log, past);
+    struct ppn_hash members = digest(own);
+    admission_free(own);
+    return members;
+}
