@@ -250,7 +250,6 @@ int cli_authority_begin(struct cli *cli, struct cli_admin *admin)
     int code = catch_up(cli, admin);
     if (code != CLI_OK || admin->authority->sealed)
         return code;
-    seal.as.seal_of.members = admission_members_digest(admin->log);
     code = cli_authority_sign(cli, admin, &seal);
     admin->authority->sealed = code == CLI_OK;
     return code;

@@ -82,24 +82,32 @@ const struct cli_command cli_commands[] = {
      "                   id or number; what it signed later is void. 0 voids all of it\n"
      "  --reason TEXT    for the log\n" KEY_OPTION,
      cmd_admin},
-    {"policy", "[--admit N] [--revoke N] [--admin N] [--root N] [--grace N] [--key FILE]...",
+    {"policy",
+     "[--admit N] [--revoke N] [--admin N] [--root N] [--grace N] [--delay N] [--key FILE]...",
      "Shows or changes how many keys must sign",
      "  --admit N        to admit, deny and invite\n"
      "  --revoke N       to revoke\n"
      "  --admin N        to add and remove admins\n"
      "  --root N         to change the policy and root keys\n"
-     "  --grace N        seals that a removed admin's entries may miss\n" KEY_OPTION,
+     "  --grace N        seals that a removed admin's entries may miss\n"
+     "  --delay N        seals until another policy rules; until then it can be "
+     "undone\n" KEY_OPTION,
      cmd_policy},
+    {"seal", "[--renew TIME] [--key FILE]...", "Closes what the log says so far",
+     "  --renew TIME     leases of members last at least that long from now\n" KEY_OPTION,
+     cmd_seal},
     {"authority", "show VM | move --to-vm VM --operator FILE",
      "Moves the right to decide into a VM, or shows one that has it",
      "  --to-vm VM       which runs the authority image (tools/image-authority)\n"
      "  --operator FILE  the key that it will obey; from then on: --key vm:VM:FILE\n",
      cmd_authority},
-    {"recover", "--recovery FILE... --root KEY... [--next KEY]...",
+    {"recover", "--recovery FILE... --root KEY... [--next KEY]... [--cut KEY:NUMBER]...",
      "Names new root keys when the old are lost or stolen",
      "  --recovery FILE  a recovery key that the network was founded with\n"
      "  --root KEY       the public half of a new root key\n"
-     "  --next KEY       of the recovery keys from now on (default: the same)\n",
+     "  --next KEY       of the recovery keys from now on (default: the same)\n"
+     "  --cut KEY:NUMBER what that root key signed after its entry NUMBER is void: so a\n"
+     "                   policy that waits is undone, naming the same root keys again\n",
      cmd_recover},
     {"key", "new FILE [--no-passphrase] | show FILE",
      "Makes an admin key, or shows its public half",

@@ -6,18 +6,7 @@
 #include "cli/cli_admin.h"
 #include "cli/cli_print.h"
 
-enum {
-    OPTION_KEY = CLI_LONG,
-    OPTION_POWERS,
-    OPTION_CUT,
-    OPTION_REASON,
-    OPTION_ADMIT,
-    OPTION_REVOKE,
-    OPTION_ADMIN,
-    OPTION_ROOT,
-    OPTION_GRACE,
-    POWERS_TEXT = 64
-};
+enum { OPTION_KEY = CLI_LONG, OPTION_POWERS, OPTION_CUT, OPTION_REASON, POWERS_TEXT = 64 };
 
 static const struct {
     const char *name;
@@ -350,68 +339,4 @@ int cmd_admin(struct cli *cli, int argc, char **argv)
     if (strcmp(argv[optind], "remove") == 0 && left == 2)
         return cli_finish(remove_admin(cli, &asked, argv + optind + 1));
     return cli_usage(cli, "add NAME KEY, or remove NAME");
-}
-
-/* ---- policy ---- */
-
-static void print_policy(struct cli *cli, const struct admission_policy *policy)
-{
-    if (cli->json) {
-        (void)printf("{\"schema\":1,\"admit\":%u,\"revoke\":%u,\"admin\":%u,\"root\":%u,"
-                     "\"grace\":%u,\"version\":%u}\n",
-                     policy->admit, policy->revoke, policy->admin, policy->root, policy->grace,
-                     policy->version);
-        return;
-    }
-    (void)printf("To admit, deny and invite:       %u key%s\n", policy->admit,
-                 policy->admit == 1 ? "" : "s");
-    (void)printf("To revoke a node or an invite:   %u\n", policy->revoke);
-    (void)printf("To add and remove admins:        %u\n", policy->admin);
-    (void)printf("To change this, and root keys:   %u\n", policy->root);
-    (void)printf("Seals a removed admin may miss:  %u\n", policy->grace);
-}
-
-int cmd_policy(struct cli *cli, int argc, char **argv)
-{
-    static const struct option options[] = {{"key", required_argument, NULL, OPTION_KEY},
-                                            {"admit", required_argument, NULL, OPTION_ADMIT},
-                                            {"revoke", required_argument, NULL, OPTION_REVOKE},
-                                            {"admin", required_argument, NULL, OPTION_ADMIN},
-                                            {"root", required_argument, NULL, OPTION_ROOT},
-                                            {"grace", required_argument, NULL, OPTION_GRACE},
-                                            CLI_COMMON_OPTIONS};
-    uint32_t wanted[OPTION_GRACE - OPTION_ADMIT + 1] = {0};
-    struct cli_keys keys = {0};
-    struct cli_admin admin;
-    bool change = false;
-    int letter;
-    while ((letter = cli_getopt(cli, argc, argv, "h", options)) != -1) {
-        uint32_t max = letter == OPTION_GRACE ? 1000 : ADMISSION_SIGNATURES_MAX;
-        if (letter == OPTION_KEY && !cli_keys_add(cli, &keys, optarg))
-            return CLI_USAGE;
-        if (letter == OPTION_KEY)
-            continue;
-        if (!cli_parse_count(optarg, 1, max, &wanted[letter - OPTION_ADMIT]))
-            return cli_usage(cli, "\"%s\" is no number from 1 to %u", optarg, max);
-        change = true;
-    }
-    if (!cli_arguments(cli, argc, 0, 0))
-        return cli->exit;
-    int code = change ? cli_admin_open(cli, &keys, &admin) : cli_admin_open_log(cli, &admin);
-    if (code == CLI_OK && change) {
-        struct admission_entry entry = {.kind = ADMISSION_POLICY,
-                                        .as.policy = admission_policy_now(admin.log)};
-        uint32_t *fields[] = {&entry.as.policy.admit, &entry.as.policy.revoke,
-                              &entry.as.policy.admin, &entry.as.policy.root,
-                              &entry.as.policy.grace};
-        for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++)
-            *fields[i] = wanted[i] != 0 ? wanted[i] : *fields[i];
-        code = cli_admin_sign(cli, &admin, &entry);
-    }
-    if (code == CLI_OK) {
-        struct admission_policy policy = admission_policy_now(admin.log);
-        print_policy(cli, &policy);
-    }
-    cli_admin_close(&admin);
-    return cli_finish(code);
 }

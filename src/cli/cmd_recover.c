@@ -10,7 +10,7 @@
  * and kept in a drawer, name new root keys. The old ones fall, with what nobody had seen of them;
  * protection is never switched off. */
 
-enum { OPTION_RECOVERY = CLI_LONG, OPTION_ROOT, OPTION_NEXT };
+enum { OPTION_RECOVERY = CLI_LONG, OPTION_ROOT, OPTION_NEXT, OPTION_CUT };
 
 struct recovering {
     struct cli_keys drawer;
@@ -29,9 +29,34 @@ static int compare_hashes(const void *a, const void *b)
     return memcmp(a, b, sizeof(struct ppn_hash));
 }
 
+static int compare_cuts(const void *a, const void *b)
+{
+    return admission_key_compare(&((const struct admission_cut *)a)->key,
+                                 &((const struct admission_cut *)b)->key);
+}
+
+static int cut_option(struct cli *cli, struct admission_recover *recover, char *text)
+{
+    char *colon = strchr(text, ':'), *end = NULL;
+    struct admission_cut *cut = &recover->cuts[recover->cut_count];
+    if (recover->cut_count == ADMISSION_CUTS_MAX)
+        return cli_usage(cli, "at most %d cuts", ADMISSION_CUTS_MAX);
+    if (colon != NULL) {
+        *colon = '\0';
+        cut->cut = strtoull(colon + 1, &end, 10);
+    }
+    if (colon == NULL || end == colon + 1 || *end != '\0' || !cli_parse_key(text, &cut->key))
+        return cli_usage(cli, "--cut: the 64 digits of a root key, a colon, and the number of its "
+                              "last entry that is trusted");
+    recover->cut_count++;
+    return CLI_OK;
+}
+
 static int option(struct cli *cli, struct recovering *asked, int letter)
 {
     struct admission_recover *recover = &asked->recover;
+    if (letter == OPTION_CUT)
+        return cut_option(cli, recover, optarg);
     if (letter == OPTION_RECOVERY)
         return cli_keys_add(cli, &asked->drawer, optarg) ? CLI_OK : CLI_USAGE;
     bool root = letter == OPTION_ROOT;
@@ -89,6 +114,7 @@ static void fill(struct recovering *asked, const struct cli_admin *admin)
     recover->root_needed = 1;
     recover->base = base_of(admin->log);
     qsort(recover->roots, recover->root_count, sizeof(recover->roots[0]), compare_keys);
+    qsort(recover->cuts, recover->cut_count, sizeof(recover->cuts[0]), compare_cuts);
     qsort(recover->recovery, recover->recovery_count, sizeof(recover->recovery[0]), compare_hashes);
 }
 
@@ -97,6 +123,7 @@ int cmd_recover(struct cli *cli, int argc, char **argv)
     static const struct option options[] = {{"recovery", required_argument, NULL, OPTION_RECOVERY},
                                             {"root", required_argument, NULL, OPTION_ROOT},
                                             {"next", required_argument, NULL, OPTION_NEXT},
+                                            {"cut", required_argument, NULL, OPTION_CUT},
                                             CLI_COMMON_OPTIONS};
     struct recovering asked = {0};
     struct cli_admin admin;
