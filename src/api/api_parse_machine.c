@@ -129,6 +129,16 @@ static void read_isolation(struct api_fields *fields, struct ppn_demand *demand)
         api_fields_fail(fields, "\"isolation_min\" tcg needs \"allow_emulation\" true");
 }
 
+static void read_network(struct api_fields *fields, struct ppn_machine_spec *spec)
+{
+    bool network = true;
+    api_field_bool(fields, "network", &network);
+    spec->no_network = !network;
+    if (!network && spec->ssh_key_count > 0)
+        api_fields_fail(fields, "\"ssh_keys\" are of no use without a network: leave them out; the "
+                                "VM's console is its way in");
+}
+
 static void read_id(struct api_fields *fields, struct ppn_request_id *id, bool needed)
 {
     static const struct ppn_request_id zero;
@@ -192,6 +202,7 @@ static enum ppn_error parse(const struct api_call *call, struct api_run *run, bo
     read_user(&fields, spec);
     read_keys(&fields, spec);
     read_user_data(&fields, spec);
+    read_network(&fields, spec);
     api_field_bool(&fields, "fresh", &run->fresh);
     api_field_bool(&fields, "wait_ready", &run->wait_ready);
     enum ppn_error error = api_fields_close(&fields);

@@ -230,6 +230,9 @@ bool authority_answer(struct authority *authority, const char *line,
         count++;
     if (count < 2 || count > WORDS_MAX || strlen(words[0]) > AUTHORITY_TAG_MAX)
         return false;
+    if (authority->closed)
+        return refuse(answer, words[0],
+                      "its VM has a network card: run it again with --no-network");
     if (strcmp(words[1], "hello") == 0 && count == 2)
         introduce(authority, words[0], answer);
     else if (strcmp(words[1], "own") == 0 && count == 4)

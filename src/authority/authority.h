@@ -39,6 +39,7 @@ struct authority {
     struct ppn_hash last;
     uint64_t seal;
     bool sealed; /* since the start; not part of the state */
+    bool closed; /* there is another way into this machine: it says so and does nothing */
     uint32_t envelope_size;
     uint8_t envelope[ADMISSION_ENVELOPE_MAX];
 };

@@ -37,6 +37,7 @@ struct ppn_machine_spec {
     char user[PPN_USER_MAX + 1];
     uint32_t ssh_key_count;
     char ssh_keys[PPN_SSH_KEYS_MAX][PPN_SSH_KEY_TEXT_MAX + 1];
+    bool no_network; /* no network card: reached by its consoles and its channel alone */
     uint32_t user_data_size;
     uint8_t
         *user_data; /* cloud-init user-data as given; owned by whoever owns the spec, may be NULL */

@@ -18,6 +18,7 @@
     "  --node NAME      only there\n"                                                              \
     "  --label K=V      only on nodes that carry it; repeatable\n"                                 \
     "  --allow-emulation   also without KVM: slow, and not isolated from its host\n"               \
+    "  --no-network     no network card: the VM is reached by its console alone\n"                 \
     "  --isolation MIN  kvm, kvm+sandbox, sev-snp, tdx\n"                                          \
     "  --request-id ID  repeat an earlier request: never a second VM\n"
 

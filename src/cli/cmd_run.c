@@ -21,6 +21,7 @@ enum {
     OPTION_LABEL,
     OPTION_EMULATION,
     OPTION_ISOLATION,
+    OPTION_NO_NETWORK,
     OPTION_WAIT,
     OPTION_ID,
     OPTION_DRY
@@ -37,6 +38,7 @@ static const struct option options[] = {{"name", required_argument, NULL, OPTION
                                         {"label", required_argument, NULL, OPTION_LABEL},
                                         {"allow-emulation", no_argument, NULL, OPTION_EMULATION},
                                         {"isolation", required_argument, NULL, OPTION_ISOLATION},
+                                        {"no-network", no_argument, NULL, OPTION_NO_NETWORK},
                                         {"wait-ready", no_argument, NULL, OPTION_WAIT},
                                         {"request-id", required_argument, NULL, OPTION_ID},
                                         {"dry-run", no_argument, NULL, OPTION_DRY},
@@ -161,6 +163,9 @@ static int take_option(struct cli *cli, struct ask *ask, int letter)
         return CLI_OK;
     case OPTION_ISOLATION:
         set(ask, "isolation_min", json_string(optarg));
+        return CLI_OK;
+    case OPTION_NO_NETWORK:
+        set(ask, "network", json_false());
         return CLI_OK;
     case OPTION_WAIT:
         ask->wait_ready = true;

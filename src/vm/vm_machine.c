@@ -137,8 +137,9 @@ static void launch(struct vm_machine *machine)
         return;
     }
     int tap = -1;
-    enum ppn_error error =
-        host->nic ? vm_nic_attach(host->nic, machine->vm.record.slot, &tap, &failure) : PPN_OK;
+    enum ppn_error error = host->nic && !machine->vm.record.no_network
+                               ? vm_nic_attach(host->nic, machine->vm.record.slot, &tap, &failure)
+                               : PPN_OK;
     if (error == PPN_ERROR_BUSY && !failure.text[0]) {
         machine->wants_tap = true;
         return;

@@ -198,6 +198,7 @@ static enum ppn_error fill_record(struct vm_host *host, const struct vm_prepare 
         .disk_bytes = demand->disk_bytes ? demand->disk_bytes : image->virtual_bytes,
         .vcpus = demand->vcpus,
         .kvm = prepare->kvm,
+        .no_network = spec->no_network,
         .state = PPN_VM_PREPARED,
         .isolation = prepare->isolation,
         .created_unix_ms = prepare->created_unix_ms,
@@ -295,7 +296,7 @@ enum ppn_error vm_host_prepare(struct vm_host *host, const struct vm_prepare *pr
     if (!making)
         return ppn_fail(failure, PPN_ERROR_NO_MEMORY, "out of memory");
     making->host = host;
-    making->network = host->nic != NULL;
+    making->network = host->nic != NULL && !spec->no_network;
     making->done = prepare->done;
     making->context = prepare->context;
     error = fill_record(host, prepare, &image, &making->record, failure);

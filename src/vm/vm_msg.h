@@ -30,6 +30,7 @@ struct vm_record {
     uint32_t vcpus;
     uint32_t slot; /* 0..PPN_VMS_MAX-1, unique on this node: user id, tap and addresses */
     bool kvm;      /* false: emulated */
+    bool no_network;
     bool want_running;
     bool removing; /* asked to go; ends with the record */
     bool ready;    /* first boot finished once */

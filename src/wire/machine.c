@@ -10,14 +10,16 @@
 
 enum {
     MACHINE_MAJOR = 1,
-    SPEC_FIELDS = 7,
+    SPEC_FIELDS = 8,
+    SPEC_FIELDS_MIN = 7, /* without no_network */
     DEMAND_FIELDS = 12,
     VM_FIELDS = 12,
     LIST_FIELDS = 3,
     DEMAND_SIZE_MAX = 2 + WIRE_SIZE_NAME + WIRE_SIZE_BIN32 + 3 * WIRE_SIZE_UINT + WIRE_SIZE_U32 +
                       2 * WIRE_SIZE_BOOL + 1 + WIRE_SIZE_LABELS + WIRE_SIZE_NAME,
     SPEC_SIZE_MAX = 2 + WIRE_SIZE_BIN16 + WIRE_SIZE_NAME + WIRE_DEMAND_MAX + 2 + PPN_USER_MAX + 1 +
-                    PPN_SSH_KEYS_MAX * (3 + PPN_SSH_KEY_TEXT_MAX) + 5 + PPN_USER_DATA_MAX,
+                    PPN_SSH_KEYS_MAX * (3 + PPN_SSH_KEY_TEXT_MAX) + 5 + PPN_USER_DATA_MAX +
+                    WIRE_SIZE_BOOL,
     VM_SIZE_MAX = 2 + WIRE_SIZE_BIN16 + 2 * WIRE_SIZE_NAME + 4 + 3 * WIRE_SIZE_UINT +
                   WIRE_SIZE_U32 + 3 + PPN_REASON_MAX
 };
@@ -94,6 +96,7 @@ enum ppn_error wire_spec_encode(const struct ppn_machine_spec *spec, struct ppn_
         wire_pack_bytes(writer, spec->user_data, spec->user_data_size);
     else
         wire_pack_nil(writer);
+    wire_pack_bool(writer, spec->no_network);
     return wire_pack_finish(writer);
 }
 
@@ -101,7 +104,7 @@ enum ppn_error wire_spec_decode(struct ppn_slice bytes, struct ppn_machine_spec 
 {
     struct wire_reader reader = wire_read_start(bytes, &spec_limits);
     memset(spec, 0, sizeof(*spec));
-    struct wire_array array = wire_message_begin(&reader, MACHINE_MAJOR, SPEC_FIELDS);
+    struct wire_array array = wire_message_begin(&reader, MACHINE_MAJOR, SPEC_FIELDS_MIN);
     wire_read_bytes(&reader, spec->id.bytes, PPN_REQUEST_ID_SIZE);
     wire_read_name(&reader, spec->name, false);
     read_demand(&reader, &spec->demand);
@@ -114,6 +117,8 @@ enum ppn_error wire_spec_decode(struct ppn_slice bytes, struct ppn_machine_spec 
         spec->user_data = (uint8_t *)data.data;
         spec->user_data_size = (uint32_t)data.size;
     }
+    if (wire_array_more(&reader, &array))
+        spec->no_network = wire_read_bool(&reader);
     wire_array_end(&reader, array);
     return wire_read_finish(&reader);
 }

@@ -102,6 +102,14 @@ void wire_array_need(struct wire_reader *reader, struct wire_array *array, uint3
         wire_read_fail(reader, PPN_ERROR_INVALID);
 }
 
+bool wire_array_more(const struct wire_reader *reader, struct wire_array *array)
+{
+    if (reader->error != PPN_OK || array->taken >= array->count)
+        return false;
+    array->taken++;
+    return true;
+}
+
 void wire_read_tuple(struct wire_reader *reader, uint32_t n)
 {
     if (take_array(reader) != n)

@@ -45,6 +45,10 @@ struct wire_array wire_message_begin(struct wire_reader *reader, uint32_t major,
 /* `more` further fields are read, once the ones before them told how many. */
 void wire_array_need(struct wire_reader *reader, struct wire_array *array, uint32_t more);
 
+/* Whether the array has one more field, which is then to be read: one that older writers left out.
+ * Ask in the order of the fields. */
+bool wire_array_more(const struct wire_reader *reader, struct wire_array *array);
+
 /* An array of exactly n items. */
 void wire_read_tuple(struct wire_reader *reader, uint32_t n);
 

@@ -9,9 +9,10 @@
 
 enum {
     RECORD_MAJOR = 1,
-    RECORD_FIELDS = 18,
+    RECORD_FIELDS = 19,
+    RECORD_FIELDS_MIN = 18, /* without no_network */
     RECORD_SIZE_MAX = 3 + 1 + WIRE_SIZE_BIN16 + 2 * WIRE_SIZE_NAME + WIRE_SIZE_BIN32 +
-                      3 * WIRE_SIZE_UINT + 2 * WIRE_SIZE_U32 + 4 * WIRE_SIZE_BOOL + 3 + 2 +
+                      3 * WIRE_SIZE_UINT + 2 * WIRE_SIZE_U32 + 5 * WIRE_SIZE_BOOL + 3 + 2 +
                       PPN_REASON_MAX
 };
 
@@ -43,6 +44,7 @@ enum ppn_error wire_vm_record_encode(const struct vm_record *record, struct ppn_
     wire_pack_uint(writer, record->isolation);
     wire_pack_int(writer, record->created_unix_ms);
     wire_pack_printable(writer, record->reason, PPN_REASON_MAX);
+    wire_pack_bool(writer, record->no_network);
     return wire_pack_finish(writer);
 }
 
@@ -50,7 +52,7 @@ enum ppn_error wire_vm_record_decode(struct ppn_slice bytes, struct vm_record *r
 {
     struct wire_reader reader = wire_read_start(bytes, &limits);
     memset(record, 0, sizeof(*record));
-    struct wire_array array = wire_message_begin(&reader, RECORD_MAJOR, RECORD_FIELDS);
+    struct wire_array array = wire_message_begin(&reader, RECORD_MAJOR, RECORD_FIELDS_MIN);
     wire_read_bytes(&reader, record->id.bytes, PPN_REQUEST_ID_SIZE);
     wire_read_name(&reader, record->name, false);
     wire_read_image_name(&reader, record->image, false);
@@ -68,6 +70,8 @@ enum ppn_error wire_vm_record_decode(struct ppn_slice bytes, struct vm_record *r
     record->isolation = (enum ppn_isolation)wire_read_uint(&reader, PPN_ISOLATION_TDX);
     record->created_unix_ms = wire_read_int(&reader);
     wire_read_text(&reader, record->reason, PPN_REASON_MAX);
+    if (wire_array_more(&reader, &array))
+        record->no_network = wire_read_bool(&reader);
     wire_array_end(&reader, array);
     return wire_read_finish(&reader);
 }

@@ -158,6 +158,19 @@ Test(authority, it_has_one_operator_for_ever_and_one_network)
     cr_expect(refused("another author"));
 }
 
+Test(authority, beside_a_network_card_it_says_so_and_does_nothing)
+{
+    begin();
+    authority.closed = true;
+    struct admission_entry entry = next_entry(&authority, 1);
+    cr_assert_not(ask(&authority, &entry, &operator_pair));
+    cr_assert(strstr(answer, "refused") != NULL && strstr(answer, "--no-network") != NULL);
+    cr_assert_not(authority_answer(&authority, "t hello", answer));
+    cr_assert(strstr(answer, "--no-network") != NULL);
+    authority.closed = false;
+    cr_assert(ask(&authority, &entry, &operator_pair));
+}
+
 Test(authority, a_damaged_state_is_refused)
 {
     static uint8_t bytes[AUTHORITY_STATE_MAX];

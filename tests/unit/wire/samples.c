@@ -118,6 +118,7 @@ void sample_spec(struct ppn_machine_spec *spec, bool maximal)
     if (maximal)
         fill_name(spec->demand.node, PPN_NAME_MAX, 'n');
     fill_name(spec->user, maximal ? PPN_USER_MAX : 4, 'u');
+    spec->no_network = maximal;
     spec->ssh_key_count = maximal ? PPN_SSH_KEYS_MAX : 1;
     for (uint32_t i = 0; i < spec->ssh_key_count; i++)
         fill_name(spec->ssh_keys[i], maximal ? PPN_SSH_KEY_TEXT_MAX : 40, 's');
@@ -326,6 +327,7 @@ static void add_record(struct samples *samples, bool maximal)
     record.isolation = PPN_ISOLATION_TDX;
     record.created_unix_ms = INT64_MIN;
     fill_name(record.reason, maximal ? PPN_REASON_MAX : 0, 'r');
+    record.no_network = maximal;
     struct ppn_writer writer = start();
     enum ppn_error error = wire_vm_record_encode(&record, &writer);
     add(samples, "stored", "vm-record", maximal, decode_record, error, ppn_written(&writer));
