@@ -4,14 +4,20 @@
 #include <string.h>
 #include <time.h>
 
+#include "admin/admin_key.h"
+#include "admin/admin_log.h"
 #include "admission/author.h"
 #include "admission/sync.h"
 #include "base/assert.h"
 
 /* ppn-admission-bench [ENTRIES]: how fast the log checks, folds, grows and syncs, against the bare
- * signature check of the same run. One line "name value unit" each. */
+ * signature check of the same run. One line "name value unit" each.
+ *
+ * ppn-admission-bench --extend EXPORT KEY ENTRIES PREFIX: signs entries that go on from an exported
+ * log, half denials, half invites that are opened and closed, and writes them to PREFIX00, PREFIX01
+ * ... in bodies that POST /v1/log/entries takes. */
 
-enum { WINDOW = 500 };
+enum { WINDOW = 500, BODY = 250 * 1024 };
 
 static double now_s(void)
 {
@@ -129,8 +135,93 @@ static void print_sync(const struct admission *from)
     admission_free(log);
 }
 
+/* ---- --extend ---- */
+
+static struct ppn_slice read_file(const char *path)
+{
+    FILE *file = fopen(path, "rb");
+    PPN_ASSERT(file != NULL && fseek(file, 0, SEEK_END) == 0);
+    size_t size = (size_t)ftell(file);
+    uint8_t *bytes = malloc(size + 1);
+    PPN_ASSERT(bytes != NULL && fseek(file, 0, SEEK_SET) == 0);
+    bool whole = fread(bytes, 1, size, file) == size;
+    PPN_ASSERT(whole && fclose(file) == 0);
+    return ppn_slice(bytes, size);
+}
+
+static void write_body(const char *prefix, uint32_t number, const struct ppn_writer *body)
+{
+    char path[512];
+    (void)snprintf(path, sizeof path, "%s%02u", prefix, number);
+    FILE *file = fopen(path, "wb");
+    bool whole = file != NULL && fwrite(body->data, 1, body->size, file) == body->size;
+    PPN_ASSERT(whole && fclose(file) == 0);
+}
+
+static void fill(uint32_t i, struct admission_entry *entry)
+{
+    memset(entry, 0, sizeof *entry);
+    if (i % 2 == 0) {
+        entry->kind = ADMISSION_DENY;
+        memcpy(entry->as.deny.node.bytes, &i, sizeof i);
+        entry->as.deny.node.bytes[31] = 2;
+    } else if (i % 4 == 1) {
+        entry->kind = ADMISSION_INVITE;
+        memcpy(entry->as.invite.key.bytes, &i, sizeof i);
+        entry->as.invite.key.bytes[31] = 1;
+        entry->as.invite.uses = 1;
+    } else {
+        uint32_t opened = i - 2;
+        entry->kind = ADMISSION_REVOKE;
+        memcpy(entry->as.revoke.subject.bytes, &opened, sizeof opened);
+        entry->as.revoke.subject.bytes[31] = 1;
+    }
+}
+
+static int extend(const char *path, const char *key, uint32_t entries, const char *prefix)
+{
+    static uint8_t bytes[BODY];
+    static struct admission_made made;
+    struct ppn_hash any = {{0}};
+    struct ppn_failure why = {0};
+    struct ppn_slice exported = read_file(path);
+    struct ppn_writer body = ppn_writer(bytes, sizeof bytes);
+    struct ppn_wall now = {(int64_t)time(NULL) * 1000};
+    struct admission *log = NULL;
+    struct admission_keypair pair;
+    uint32_t number = 0;
+    enum ppn_error error = admin_key_read(key, NULL, NULL, &pair, &why);
+    if (error == PPN_OK)
+        error = admin_log_read(exported, &any, now, &log, &why);
+    struct admission_signer signer = admission_keypair_signer(&pair);
+    for (uint32_t i = 0; error == PPN_OK && i < entries; i++) {
+        struct admission_entry entry;
+        fill(i, &entry);
+        error =
+            admission_make(log, (struct admission_authors){&signer, 1}, now, &entry, &made, &why);
+        if (error == PPN_OK)
+            error = admin_log_add(log, now, admission_made_slice(&made), &why);
+        if (error == PPN_OK && body.size + 4 + made.size > sizeof bytes) {
+            write_body(prefix, number++, &body);
+            body = ppn_writer(bytes, sizeof bytes);
+        }
+        ppn_write_u32(&body, made.size);
+        ppn_write(&body, admission_made_slice(&made));
+    }
+    if (error == PPN_OK)
+        write_body(prefix, number, &body);
+    else
+        fprintf(stderr, "ppn-admission-bench: %s\n", why.text);
+    admission_keypair_wipe(&pair);
+    admission_free(log);
+    free((void *)(uintptr_t)exported.data);
+    return error == PPN_OK ? 0 : 1;
+}
+
 int main(int argc, char **argv)
 {
+    if (argc == 6 && strcmp(argv[1], "--extend") == 0)
+        return extend(argv[2], argv[3], (uint32_t)strtoul(argv[4], NULL, 10), argv[5]);
     uint32_t entries = argc > 1 ? (uint32_t)strtoul(argv[1], NULL, 10) : 10000;
     uint8_t seed[ADMISSION_SEED_SIZE] = {1};
     struct admission_keypair pair;
