@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: ISC
 #include "node/join_server.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "admission/door.h"
 #include "admission/request.h"
 #include "base/assert.h"
 #include "base/hash.h"
@@ -22,31 +24,19 @@
 #include "wire/join.h"
 #include "wire/log.h"
 
-enum session_state {
-    SESSION_HANDSHAKE,
-    SESSION_REQUEST,   /* the key is proven, the request is due */
-    SESSION_REDEEMING, /* an invite's admission is being written */
-    SESSION_PENDING,
-    SESSION_SENDING, /* the log, then hints */
-    SESSION_OVER
-};
+enum { COOKIE_LIFE_S = 60 };
 
-enum {
-    SOURCES = 256, /* buckets of the per-source limit; sources that share one share the limit */
-    COOKIE_LIFE_S = 60
-};
+_Static_assert(DOOR_SILENCE_S * 1000 == 3 * WIRE_JOIN_KEEPALIVE_MS, "as both ends promise");
+_Static_assert((int)DOOR_REPEAT_S == (int)NODE_JOIN_REPEAT_S, "a waiting row never expires");
 
 struct session {
     struct node_join_server *server;
-    struct os_stream *stream; /* NULL: the slot is free */
+    struct os_stream *stream;
     struct ppn_endpoint from;
+    uint64_t id; /* of the door's */
     struct wire_channel channel;
-    enum session_state state;
     struct ppn_node_id peer;
-    struct ppn_instant deadline;
-    struct ppn_instant keepalive_at, told_at;
     uint32_t next_entry;
-    uint64_t generation;
     struct admission_request request;
     size_t request_size;
     uint8_t request_bytes[ADMISSION_REQUEST_MAX];
@@ -57,21 +47,43 @@ struct node_join_server {
     struct node *node;
     struct os_listener *listener;
     struct os_timer timer;
-    uint32_t session_count;
-    uint64_t generation;
-    struct ppn_instant cookie_until, minute_until;
+    struct door door;
+    struct ppn_instant cookie_until;
     uint8_t cookie_secrets[2][32];
-    struct ppn_hash_key source_key;
-    uint16_t handshakes[SOURCES];
-    struct session *sessions[NODE_JOIN_SESSIONS_MAX];
+    struct session *sessions[DOOR_SESSIONS_MAX];
     uint8_t message[WIRE_JOIN_MESSAGE_MAX];
     uint8_t record[WIRE_CHANNEL_RECORD_MAX];
 };
 
+static struct session *find(struct node_join_server *server, uint64_t id)
+{
+    for (uint32_t i = 0; server != NULL && i < DOOR_SESSIONS_MAX; i++) {
+        if (server->sessions[i] != NULL && server->sessions[i]->id == id)
+            return server->sessions[i];
+    }
+    return NULL;
+}
+
+static void arm(struct node_join_server *server)
+{
+    os_timer_at(&server->timer, door_deadline(&server->door));
+}
+
+static void step(struct node_join_server *server, const struct door_event *event,
+                 struct door_update *update)
+{
+    door_step(&server->door, os_now(server->node->loop), event, update);
+    arm(server);
+}
+
+/* The door may have ended it by itself. */
 static void end_session(struct session *session, bool flush)
 {
     struct node_join_server *server = session->server;
-    for (uint32_t i = 0; i < NODE_JOIN_SESSIONS_MAX; i++) {
+    struct door_event event = {.kind = DOOR_EVENT_CLOSED, .session = session->id};
+    struct door_update update;
+    step(server, &event, &update);
+    for (uint32_t i = 0; i < DOOR_SESSIONS_MAX; i++) {
         if (server->sessions[i] == session)
             server->sessions[i] = NULL;
     }
@@ -83,7 +95,6 @@ static void end_session(struct session *session, bool flush)
     }
     wire_channel_wipe(&session->channel);
     free(session);
-    server->session_count--;
     os_listener_release(server->listener);
 }
 
@@ -187,8 +198,6 @@ static void send_log(struct session *session)
 
 static void admit(struct session *session)
 {
-    session->state = SESSION_SENDING;
-    session->deadline = ppn_after(os_now(session->server->node->loop), ppn_seconds(60));
     if (send_status(session, WIRE_JOIN_ADMITTED, PPN_OK, ""))
         send_log(session);
     else
@@ -197,37 +206,37 @@ static void admit(struct session *session)
 
 static void tell_members(struct session *session)
 {
-    struct node_join_server *server = session->server;
-    struct ppn_instant now = os_now(server->node->loop);
-    session->told_at = ppn_after(now, ppn_seconds(NODE_JOIN_REPEAT_S));
-    node_joins_knock(server->node->joins, &session->request,
+    node_joins_knock(session->server->node->joins, &session->request,
                      ppn_slice(session->request_bytes, session->request_size), &session->from);
 }
 
 /* It may outlive the server that asked for it: the log answers after a revocation or at the end. */
 struct redemption {
     struct node *node;
-    uint64_t generation;
+    uint64_t session;
 };
 
-static void decide(struct session *session);
+static void tell_door(struct session *session, struct door_event *event);
+
+static enum admission_standing standing_of(const struct session *session)
+{
+    return admission_standing(node_log_core(session->server->node->log), &session->peer);
+}
 
 static void on_redeemed(void *context, const struct ppn_failure *failure)
 {
     struct redemption *redemption = context;
-    struct node_join_server *server = redemption->node->join_server;
-    for (uint32_t i = 0; server != NULL && i < NODE_JOIN_SESSIONS_MAX; i++) {
-        struct session *session = server->sessions[i];
-        if (session == NULL || session->generation != redemption->generation ||
-            session->state != SESSION_REDEEMING)
-            continue;
-        if (failure != NULL)
-            deny(session, failure->code, failure->text);
-        else
-            decide(session);
-        break;
-    }
+    struct session *session = find(redemption->node->join_server, redemption->session);
     free(redemption);
+    if (session == NULL)
+        return;
+    if (failure != NULL) {
+        deny(session, failure->code, failure->text);
+        return;
+    }
+    struct door_event event = {
+        .kind = DOOR_EVENT_REDEEMED, .written = true, .standing = standing_of(session)};
+    tell_door(session, &event);
 }
 
 static void redeem(struct session *session)
@@ -252,48 +261,62 @@ static void redeem(struct session *session)
         deny(session, error, why.text);
         return;
     }
-    session->state = SESSION_REDEEMING;
-    *redemption = (struct redemption){node, session->generation};
+    *redemption = (struct redemption){node, session->id};
     node_log_submit(node->log, admission_made_slice(&made), on_redeemed, redemption);
 }
 
-/* What the log says of this machine now. */
-static void decide(struct session *session)
+static void say_denied(struct session *session, enum door_denial why)
 {
-    const struct admission *log = node_log_core(session->server->node->log);
-    bool waiting = session->state == SESSION_PENDING;
-    switch (admission_standing(log, &session->peer)) {
-    case ADMISSION_MEMBER:
+    static const struct {
+        enum ppn_error error;
+        const char *text;
+    } words[] = {
+        [DOOR_DENIED_REVOKED] = {PPN_ERROR_REFUSED,
+                                 "this machine's identity was revoked; to come back it needs a new "
+                                 "one: remove its state directory and join again"},
+        [DOOR_DENIED_BY_ADMIN] = {PPN_ERROR_REFUSED, "an admin denied this machine"},
+        [DOOR_DENIED_INVITE] = {PPN_ERROR_REFUSED, "the invite does not admit this machine: it was "
+                                                   "used up or closed elsewhere"},
+        [DOOR_DENIED_CROWD] = {PPN_ERROR_BUSY,
+                               "too many machines wait here for an admin's word; it tries again"},
+    };
+    deny(session, words[why].error, words[why].text);
+}
+
+/* Carries out what the door says of this session, which may be gone after that. */
+static void tell_door(struct session *session, struct door_event *event)
+{
+    struct door_update update;
+    event->session = session->id;
+    step(session->server, event, &update);
+    switch (update.act) {
+    case DOOR_NOTHING:
+    case DOOR_BUSY:
+    case DOOR_OPEN:
+        return;
+    case DOOR_END:
+        end_session(session, false);
+        return;
+    case DOOR_ADMIT:
         admit(session);
         return;
-    case ADMISSION_REVOKED:
-        deny(session, PPN_ERROR_REFUSED,
-             "this machine's identity was revoked; to come back it needs a new one: remove its "
-             "state directory and join again");
-        return;
-    case ADMISSION_DENIED:
-        deny(session, PPN_ERROR_REFUSED, "an admin denied this machine");
-        return;
-    case ADMISSION_VOID:
-    case ADMISSION_STRANGER:
-    case ADMISSION_EXPIRED:
-        break;
-    }
-    if (session->request.has_invite && session->state == SESSION_REQUEST) {
+    case DOOR_REDEEM:
         redeem(session);
         return;
-    }
-    if (session->request.has_invite && session->state == SESSION_REDEEMING) {
-        deny(session, PPN_ERROR_REFUSED,
-             "the invite does not admit this machine: it was used up or closed elsewhere");
+    case DOOR_DENY:
+        say_denied(session, update.denial);
+        return;
+    case DOOR_WAIT:
+        if (update.tell)
+            tell_members(session);
+        if (!send_status(session, WIRE_JOIN_PENDING, PPN_OK, ""))
+            end_session(session, false);
+        return;
+    case DOOR_TELL:
+        tell_members(session);
         return;
     }
-    session->state = SESSION_PENDING;
-    if (waiting)
-        return;
-    tell_members(session);
-    if (!send_status(session, WIRE_JOIN_PENDING, PPN_OK, ""))
-        end_session(session, false);
+    PPN_UNREACHABLE();
 }
 
 static void take_request(struct session *session, const struct wire_join_message *message)
@@ -312,36 +335,35 @@ static void take_request(struct session *session, const struct wire_join_message
     }
     memcpy(session->request_bytes, bytes.data, bytes.size);
     session->request_size = bytes.size;
-    session->deadline = PPN_NEVER;
-    decide(session);
+    struct door_event event = {.kind = DOOR_EVENT_REQUEST,
+                               .standing = standing_of(session),
+                               .has_invite = session->request.has_invite};
+    tell_door(session, &event);
 }
 
-/* False when the session is gone. */
+/* False when the session is gone. Whether it may speak is asked before what it says. */
 static bool take_message(struct session *session, struct ppn_slice bytes)
 {
     struct wire_join_message message;
-    struct ppn_instant now = os_now(session->server->node->loop);
-    uint64_t generation = session->generation;
     struct node_join_server *server = session->server;
+    struct door_event event = {.kind = DOOR_EVENT_MESSAGE};
+    uint64_t id = session->id;
+    tell_door(session, &event);
+    if (find(server, id) == NULL)
+        return false;
+    enum door_state state = door_state(&server->door, id);
     if (wire_join_decode(bytes, &message) != PPN_OK) {
         end_session(session, false);
-        return false;
-    }
-    session->keepalive_at = ppn_after(now, ppn_ms(3 * (int64_t)WIRE_JOIN_KEEPALIVE_MS));
-    if (message.kind == WIRE_JOIN_REQUEST && session->state == SESSION_REQUEST) {
+    } else if (message.kind == WIRE_JOIN_REQUEST && state == DOOR_REQUEST) {
         take_request(session, &message);
-    } else if (message.kind == WIRE_JOIN_KEEPALIVE && session->state == SESSION_PENDING) {
+    } else if (message.kind == WIRE_JOIN_KEEPALIVE && state == DOOR_PENDING) {
         struct wire_join_message answer = {.kind = WIRE_JOIN_KEEPALIVE};
         if (!send_message(session, &answer))
             end_session(session, false);
     } else if (message.kind == WIRE_JOIN_DONE || message.kind == WIRE_JOIN_REQUEST) {
         end_session(session, false);
     }
-    for (uint32_t i = 0; i < NODE_JOIN_SESSIONS_MAX; i++) {
-        if (server->sessions[i] != NULL && server->sessions[i]->generation == generation)
-            return true;
-    }
-    return false;
+    return find(server, id) != NULL;
 }
 
 static size_t on_read(void *context, struct ppn_slice bytes)
@@ -361,8 +383,9 @@ static size_t on_read(void *context, struct ppn_slice bytes)
             return all;
         }
         if (event.kind == WIRE_CHANNEL_READY) {
+            struct door_event proven = {.kind = DOOR_EVENT_PROVEN};
             session->peer = event.peer;
-            session->state = SESSION_REQUEST;
+            tell_door(session, &proven);
         } else if (event.kind == WIRE_CHANNEL_ENDED) {
             end_session(session, true);
             return all;
@@ -376,8 +399,11 @@ static size_t on_read(void *context, struct ppn_slice bytes)
 static void on_drain(void *context)
 {
     struct session *session = context;
-    if (session->state == SESSION_SENDING)
-        send_log(session);
+    struct door_event event = {.kind = DOOR_EVENT_DRAINED};
+    if (door_state(&session->server->door, session->id) != DOOR_SENDING)
+        return;
+    tell_door(session, &event);
+    send_log(session);
 }
 
 static void on_close(void *context, enum ppn_error reason, const char *text)
@@ -392,40 +418,33 @@ static void on_close(void *context, enum ppn_error reason, const char *text)
 static const struct os_stream_handler stream_handler = {
     .on_read = on_read, .on_drain = on_drain, .on_close = on_close};
 
-static bool source_allowed(struct node_join_server *server, const struct ppn_endpoint *from)
+/* Made anew when somebody comes; a cookie is good for one life or two. */
+static void rotate_secrets(struct node_join_server *server)
 {
-    uint32_t same = 0;
-    uint64_t hash = ppn_hash64(server->source_key, ppn_slice(from->address, sizeof(from->address)));
-    for (uint32_t i = 0; i < NODE_JOIN_SESSIONS_MAX; i++)
-        same += server->sessions[i] != NULL &&
-                memcmp(server->sessions[i]->from.address, from->address, 16) == 0;
-    if (same >= NODE_JOIN_SESSIONS_PER_SOURCE ||
-        server->handshakes[hash % SOURCES] >= NODE_JOIN_HANDSHAKES_PER_MIN)
-        return false;
-    server->handshakes[hash % SOURCES]++;
-    return true;
+    struct ppn_instant now = os_now(server->node->loop);
+    struct ppn_instant long_ago = ppn_after(server->cookie_until, ppn_seconds(COOKIE_LIFE_S));
+    if (!ppn_due(server->cookie_until, now))
+        return;
+    if (ppn_due(long_ago, now))
+        os_random_bytes(server->cookie_secrets[0], 32);
+    memcpy(server->cookie_secrets[1], server->cookie_secrets[0], 32);
+    os_random_bytes(server->cookie_secrets[0], 32);
+    server->cookie_until = ppn_after(now, ppn_seconds(COOKIE_LIFE_S));
 }
 
-static uint32_t unproven(const struct node_join_server *server)
-{
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < NODE_JOIN_SESSIONS_MAX; i++)
-        count += server->sessions[i] != NULL && server->sessions[i]->state == SESSION_HANDSHAKE;
-    return count;
-}
-
-static enum ppn_error start_channel(struct session *session)
+static enum ppn_error start_channel(struct session *session, bool cookie)
 {
     struct node_join_server *server = session->server;
     struct ppn_writer nothing = ppn_writer(NULL, 0);
     uint8_t handshake[WIRE_CHANNEL_HANDSHAKE_MAX];
     nothing = ppn_writer(handshake, sizeof(handshake));
+    rotate_secrets(server);
     struct wire_channel_config config = {
         .role = WIRE_CHANNEL_SERVER,
         .self = server->node->identity.id,
         .secret_key = server->node->identity.secret_key,
         .network = server->node->network,
-        .cookie_required = unproven(server) > NODE_JOIN_SESSIONS_EASY,
+        .cookie_required = cookie,
         .buffer = session->buffer,
         .buffer_size = sizeof(session->buffer),
     };
@@ -442,7 +461,7 @@ static void turn_away(struct node_join_server *server, int fd)
     struct ppn_writer writer = ppn_writer(bytes, sizeof(bytes));
     wire_channel_busy(&writer);
     if (write(fd, writer.data, writer.size) < 0)
-        ppn_log(PPN_LOG_DEBUG, "join-busy-unsent", "sessions=%u", server->session_count);
+        ppn_log(PPN_LOG_DEBUG, "join-busy-unsent", "cause=\"%s\"", strerror(errno));
     (void)close(fd);
     os_listener_release(server->listener);
 }
@@ -451,68 +470,55 @@ static void on_accept(void *context, int fd, const struct ppn_endpoint *from)
 {
     struct node_join_server *server = context;
     struct ppn_failure failure = {0};
+    struct door_event event = {.kind = DOOR_EVENT_ACCEPT};
+    struct door_update update;
     uint32_t slot = 0;
-    while (slot < NODE_JOIN_SESSIONS_MAX && server->sessions[slot] != NULL)
-        slot++;
-    struct session *session = slot < NODE_JOIN_SESSIONS_MAX && source_allowed(server, from)
-                                  ? calloc(1, sizeof(*session))
-                                  : NULL;
+    memcpy(event.source, from->address, sizeof(event.source));
+    step(server, &event, &update);
+    struct session *session = update.act == DOOR_OPEN ? calloc(1, sizeof(*session)) : NULL;
     if (session == NULL) {
+        event = (struct door_event){.kind = DOOR_EVENT_CLOSED, .session = update.session};
+        step(server, &event, &update);
         turn_away(server, fd);
         return;
     }
-    *session = (struct session){.server = server, .from = *from};
-    struct ppn_instant now = os_now(server->node->loop);
-    session->generation = ++server->generation;
-    session->deadline = ppn_after(now, ppn_seconds(NODE_JOIN_HANDSHAKE_S));
-    session->keepalive_at = ppn_after(now, ppn_ms(3 * (int64_t)WIRE_JOIN_KEEPALIVE_MS));
-    session->told_at = PPN_NEVER;
+    while (server->sessions[slot] != NULL)
+        slot++;
+    PPN_ASSERT(slot < DOOR_SESSIONS_MAX);
+    *session = (struct session){.server = server, .from = *from, .id = update.session};
     struct os_stream_config config = {.handler = &stream_handler, .context = session};
     server->sessions[slot] = session;
-    server->session_count++;
     if (os_stream_adopt(server->node->loop, fd, &config, &session->stream, &failure) != PPN_OK) {
         session->stream = NULL;
         end_session(session, false);
-    } else if (start_channel(session) != PPN_OK) {
+    } else if (start_channel(session, update.cookie) != PPN_OK) {
         end_session(session, false);
     }
-}
-
-static void rotate_secrets(struct node_join_server *server, struct ppn_instant now)
-{
-    if (ppn_due(server->minute_until, now)) {
-        memset(server->handshakes, 0, sizeof(server->handshakes));
-        server->minute_until = ppn_after(now, ppn_seconds(60));
-    }
-    if (!ppn_due(server->cookie_until, now))
-        return;
-    memcpy(server->cookie_secrets[1], server->cookie_secrets[0], 32);
-    os_random_bytes(server->cookie_secrets[0], 32);
-    server->cookie_until = ppn_after(now, ppn_seconds(COOKIE_LIFE_S));
 }
 
 static void on_timer(void *context)
 {
     struct node_join_server *server = context;
-    struct ppn_instant now = os_now(server->node->loop);
-    rotate_secrets(server, now);
-    for (uint32_t i = 0; i < NODE_JOIN_SESSIONS_MAX; i++) {
-        struct session *session = server->sessions[i];
-        if (session == NULL)
-            continue;
-        if (ppn_due(session->deadline, now) || ppn_due(session->keepalive_at, now))
-            end_session(session, false);
-        else if (session->state == SESSION_PENDING && ppn_due(session->told_at, now))
+    struct door_event event = {.kind = DOOR_EVENT_TICK};
+    struct door_update update;
+    for (step(server, &event, &update); update.act != DOOR_NOTHING; step(server, &event, &update)) {
+        struct session *session = find(server, update.session);
+        PPN_ASSERT(session != NULL);
+        if (update.act == DOOR_TELL)
             tell_members(session);
+        else
+            end_session(session, false);
     }
-    os_timer_after(&server->timer, ppn_seconds(server->session_count > 0 ? 2 : 10));
 }
 
 void node_join_server_members(struct node_join_server *server)
 {
-    for (uint32_t i = 0; i < NODE_JOIN_SESSIONS_MAX; i++) {
-        if (server->sessions[i] != NULL && server->sessions[i]->state == SESSION_PENDING)
-            decide(server->sessions[i]);
+    for (uint32_t i = 0; i < DOOR_SESSIONS_MAX; i++) {
+        struct session *session = server->sessions[i];
+        if (session == NULL || door_state(&server->door, session->id) != DOOR_PENDING)
+            continue;
+        struct door_event event = {.kind = DOOR_EVENT_STANDING, .standing = standing_of(session)};
+        tell_door(session, &event);
     }
 }
 
@@ -524,14 +530,14 @@ enum ppn_error node_join_server_open(struct node *node, struct node_join_server 
         return ppn_fail(failure, PPN_ERROR_NO_MEMORY, "out of memory");
     struct os_listener_config config = {
         .bind.port = node->options.listen.port,
-        .connections_max = NODE_JOIN_SESSIONS_MAX + 1, /* the last one is told that it is busy */
+        .connections_max = DOOR_SESSIONS_MAX + 1, /* the last one is told that it is busy */
         .on_accept = on_accept,
         .context = server,
     };
     enum ppn_error error = PPN_OK;
     server->node = node;
     os_random_bytes(server->cookie_secrets, sizeof(server->cookie_secrets));
-    os_random_bytes(&server->source_key, sizeof(server->source_key));
+    door_init(&server->door, os_now(node->loop), os_random_u64());
     if (node->options.listen.host[0] != '\0')
         error =
             os_endpoint_parse(node->options.listen.host, node->options.listen.port, &config.bind);
@@ -545,7 +551,6 @@ enum ppn_error node_join_server_open(struct node *node, struct node_join_server 
         return error;
     }
     os_timer_init(&server->timer, node->loop, on_timer, server);
-    on_timer(server);
     *out = server;
     return PPN_OK;
 }
@@ -554,11 +559,11 @@ void node_join_server_close(struct node_join_server *server)
 {
     if (server == NULL)
         return;
-    os_timer_stop(&server->timer);
-    for (uint32_t i = 0; i < NODE_JOIN_SESSIONS_MAX; i++) {
+    for (uint32_t i = 0; i < DOOR_SESSIONS_MAX; i++) {
         if (server->sessions[i] != NULL)
             end_session(server->sessions[i], false);
     }
+    os_timer_stop(&server->timer);
     os_listener_close(server->listener);
     server->node->join_server = NULL;
     free(server);

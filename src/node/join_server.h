@@ -1,21 +1,13 @@
 // SPDX-License-Identifier: ISC
 #pragma once
 
-/* The seed's end of the join channel: TCP on the public port, open to anybody. Cheap checks come
- * before expensive ones, every table is fixed, every state has a deadline. */
+/* The seed's end of the join channel: TCP on the public port, open to anybody. Who may stand there
+ * and for how long is decided by admission/door.h; this carries it out. */
 
 #include "base/error.h"
 
 struct node;
 struct node_join_server;
-
-enum {
-    NODE_JOIN_SESSIONS_MAX = 64,
-    NODE_JOIN_SESSIONS_PER_SOURCE = 8,
-    NODE_JOIN_SESSIONS_EASY = 16,     /* more than these unproven: cookies first */
-    NODE_JOIN_HANDSHAKE_S = 10,       /* to prove a key and to send the request */
-    NODE_JOIN_HANDSHAKES_PER_MIN = 30 /* of one source address */
-};
 
 enum ppn_error node_join_server_open(struct node *node, struct node_join_server **server,
                                      struct ppn_failure *failure) PPN_CHECK;
