@@ -76,6 +76,16 @@ enum ppn_error admission_token_text(const struct admission_token *token,
     return PPN_OK;
 }
 
+static bool has_prefix(const char *text, size_t length)
+{
+    bool same = length >= PREFIX;
+    for (size_t i = 0; same && i < PREFIX; i++) {
+        char c = text[i] >= 'A' && text[i] <= 'Z' ? (char)(text[i] - 'A' + 'a') : text[i];
+        same = c == prefix[i];
+    }
+    return same;
+}
+
 enum ppn_error admission_token_parse(const char *text, struct admission_token *token,
                                      struct ppn_failure *why)
 {
@@ -86,7 +96,7 @@ enum ppn_error admission_token_parse(const char *text, struct admission_token *t
     size_t length = strlen(text);
     while (length > 0 && strchr(blanks, text[length - 1]) != NULL)
         length--;
-    if (length < PREFIX || memcmp(text, prefix, PREFIX) != 0)
+    if (!has_prefix(text, length))
         return ppn_fail(why, PPN_ERROR_INVALID,
                         "this is no token: it starts with %s. Paste all that ppn invite printed",
                         prefix);

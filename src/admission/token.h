@@ -31,6 +31,6 @@ struct admission_token {
 enum ppn_error admission_token_text(const struct admission_token *token,
                                     char text[static ADMISSION_TOKEN_TEXT_MAX]) PPN_CHECK;
 
-/* Ignores surrounding blanks. INVALID (with the cause in *why: cut short, mistyped), VERSION. */
+/* Ignores surrounding blanks, and whether letters are capital. INVALID (with the cause in *why: cut short, mistyped), VERSION. */
 enum ppn_error admission_token_parse(const char *text, struct admission_token *token,
                                      struct ppn_failure *why) PPN_CHECK;

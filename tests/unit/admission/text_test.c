@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: ISC
 #include "fixture.h"
+#include <ctype.h>
 
 #include <stdio.h>
 #include <string.h>
@@ -21,6 +22,11 @@ Test(text, a_token_survives_paste_and_every_typing_error_is_noticed)
     snprintf(padded, sizeof padded, " %s\n", text);
     cr_assert_eq(admission_token_parse(padded, &back, &why), PPN_OK);
     cr_assert_eq(back.endpoints[1].port, 51820);
+    cr_assert_eq(memcmp(back.seed, token.seed, sizeof token.seed), 0);
+    for (size_t i = 0; padded[i] != '\0'; i++)
+        padded[i] = (char)toupper((unsigned char)padded[i]);
+    memset(&back, 0, sizeof back);
+    cr_assert_eq(admission_token_parse(padded, &back, &why), PPN_OK, "in capitals: %s", why.text);
     cr_assert_eq(memcmp(back.seed, token.seed, sizeof token.seed), 0);
     for (size_t i = 0; text[i] != '\0'; i++) {
         char kept = text[i];
