@@ -10,6 +10,8 @@
 #include <unistd.h>
 
 #include "admin/admin_key.h"
+#include "admin/admin_last.h"
+#include "base/assert.h"
 #include "base/name.h"
 #include "cli/cli_authority.h"
 #include "cli/cli_print.h"
@@ -176,6 +178,34 @@ int cli_admin_open_log(struct cli *cli, struct cli_admin *admin)
     return code == CLI_OK ? fetch_log(cli, &network, &admin->log) : code;
 }
 
+/* What the key signed last, where this node has not heard of it. The node's own key needs no note:
+ * its log is where it signs. */
+static int settle_last(struct cli *cli, struct cli_admin *admin)
+{
+    uint8_t bytes[ADMISSION_ENVELOPE_MAX];
+    struct ppn_failure why = {0};
+    size_t size;
+    enum ppn_error error = admin_last_read(admin->author_path, bytes, &size, &why);
+    if (error != PPN_OK)
+        return error == PPN_ERROR_NOT_FOUND ? CLI_OK : cli_admin_failed(cli, error, &why);
+    switch (admin_last_settle(admin->log, wall_now(), ppn_slice(bytes, size))) {
+    case ADMIN_LAST_SETTLED:
+        return CLI_OK;
+    case ADMIN_LAST_MISSING:
+        (void)fprintf(stderr, "ppn %s: handing in first what this key signed before\n",
+                      cli->command->name);
+        return cli_admin_submit(cli, ppn_slice(bytes, size));
+    case ADMIN_LAST_BEHIND:
+        (void)fprintf(stderr,
+                      "ppn %s: this node has not heard yet of what the key in %s signed last; "
+                      "signed from here, the key would contradict itself. Ask another node, or "
+                      "wait until they agree\n",
+                      cli->command->name, admin->author_path);
+        return CLI_REFUSED;
+    }
+    PPN_UNREACHABLE();
+}
+
 int cli_admin_open(struct cli *cli, const struct cli_keys *keys, struct cli_admin *admin)
 {
     char path[CLI_PATH_MAX];
@@ -197,7 +227,10 @@ int cli_admin_open(struct cli *cli, const struct cli_keys *keys, struct cli_admi
         return open_key(cli, admin, path);
     for (uint32_t i = 0; code == CLI_OK && i < keys->count; i++)
         code = open_key(cli, admin, keys->paths[i]);
-    return code;
+    if (code != CLI_OK || admin->authority != NULL)
+        return code;
+    admin->author_path = keys->paths[0];
+    return settle_last(cli, admin);
 }
 
 void cli_admin_close(struct cli_admin *admin)
@@ -242,6 +275,8 @@ int cli_admin_sign(struct cli *cli, struct cli_admin *admin, struct admission_en
     enum ppn_error error = admission_make(admin->log, authors, wall_now(), entry, &made, &why);
     if (error == PPN_OK)
         error = admin_log_add(admin->log, wall_now(), admission_made_slice(&made), &why);
+    if (error == PPN_OK && admin->author_path != NULL)
+        error = admin_last_write(admin->author_path, admission_made_slice(&made), &why);
     return error == PPN_OK ? cli_admin_submit(cli, admission_made_slice(&made))
                            : cli_admin_failed(cli, error, &why);
 }

@@ -27,6 +27,7 @@ struct cli_authority;
 struct cli_admin {
     struct admission *log;
     struct cli_authority *authority;
+    const char *author_path; /* of the key that signs as the author; NULL: the node's own */
     uint32_t count;
     struct admission_keypair pairs[CLI_KEYS_MAX];
     struct admission_signer signers[CLI_KEYS_MAX];

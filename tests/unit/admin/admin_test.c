@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "admin/admin_key.h"
+#include "admin/admin_last.h"
 #include "admin/admin_log.h"
 #include "admission/author.h"
 
@@ -183,4 +184,82 @@ Test(admin, the_log_is_checked_from_its_genesis)
                   "byte %zu changed", at);
         exported.bytes[at] ^= 1;
     }
+}
+
+static struct admission_made sign_next(struct admission *log, struct admission_keypair *by,
+                                       uint8_t node)
+{
+    struct admission_signer signer = admission_keypair_signer(by);
+    struct admission_entry entry = {.kind = ADMISSION_DENY};
+    struct admission_made made;
+    struct ppn_failure why = {0};
+    struct ppn_wall now = {2000};
+    memset(entry.as.deny.node.bytes, node, sizeof(entry.as.deny.node.bytes));
+    cr_assert(admission_make(log, (struct admission_authors){&signer, 1}, now, &entry, &made,
+                             &why) == PPN_OK,
+              "%s", why.text);
+    cr_assert(admin_log_add(log, now, admission_made_slice(&made), &why) == PPN_OK);
+    return made;
+}
+
+/* Signed through one node; the next command asks another that may not have heard of it. */
+Test(admin, what_was_signed_last_is_handed_in_first)
+{
+    struct exported base;
+    struct admission_keypair founder, desk;
+    struct admission_key key;
+    struct ppn_failure why = {0};
+    struct ppn_wall now = {3000};
+    uint8_t note[ADMISSION_ENVELOPE_MAX];
+    size_t size = 0;
+    const char *path = path_of("desk.key");
+    cr_assert(admin_key_create(path, NULL, &key, &why) == PPN_OK);
+    cr_assert(admin_key_read(path, NULL, NULL, &desk, &why) == PPN_OK);
+    found(&base, &founder, &key);
+    struct admission *logs[3];
+    for (int i = 0; i < 3; i++)
+        cr_assert(admin_log_read(ppn_slice(base.bytes, base.size), &base.network, now, &logs[i],
+                                 &why) == PPN_OK);
+    cr_assert(admin_last_read(path, note, &size, &why) == PPN_ERROR_NOT_FOUND);
+    struct admission_made first = sign_next(logs[0], &desk, 1);
+    cr_assert(admin_last_write(path, admission_made_slice(&first), &why) == PPN_OK, "%s", why.text);
+    cr_assert(admin_last_read(path, note, &size, &why) == PPN_OK && size == first.size);
+    cr_assert(admin_last_settle(logs[0], now, ppn_slice(note, size)) == ADMIN_LAST_SETTLED);
+    cr_assert(admin_last_settle(logs[1], now, ppn_slice(note, size)) == ADMIN_LAST_MISSING);
+    uint32_t index;
+    cr_assert(admission_record_find(logs[1], &first.id, &index), "it is in the copy now");
+    struct admission_made second = sign_next(logs[1], &desk, 2);
+    cr_assert(admin_last_write(path, admission_made_slice(&second), &why) == PPN_OK);
+    cr_assert(admin_last_read(path, note, &size, &why) == PPN_OK);
+    cr_assert(admin_last_settle(logs[2], now, ppn_slice(note, size)) == ADMIN_LAST_BEHIND);
+    cr_assert(admin_last_settle(logs[0], now, ppn_slice(note, size)) == ADMIN_LAST_MISSING);
+    for (int i = 0; i < 3; i++)
+        admission_free(logs[i]);
+}
+
+Test(admin, a_note_of_no_use_stands_in_nobodys_way)
+{
+    struct exported base;
+    struct admission_keypair founder, desk;
+    struct admission_key key;
+    struct ppn_failure why = {0};
+    struct ppn_wall now = {3000};
+    struct admission *log, *other;
+    const char *path = path_of("desk.key");
+    cr_assert(admin_key_create(path, NULL, &key, &why) == PPN_OK);
+    cr_assert(admin_key_read(path, NULL, NULL, &desk, &why) == PPN_OK);
+    found(&base, &founder, &key);
+    for (int i = 0; i < 2; i++)
+        cr_assert(admin_log_read(ppn_slice(base.bytes, base.size), &base.network, now,
+                                 i == 0 ? &log : &other, &why) == PPN_OK);
+    struct admission_made lost = sign_next(log, &desk, 1), instead = sign_next(other, &desk, 2);
+    cr_assert(admin_last_settle(other, now, admission_made_slice(&lost)) == ADMIN_LAST_SETTLED,
+              "another entry has its number");
+    cr_assert(admin_last_settle(other, now, admission_made_slice(&instead)) == ADMIN_LAST_SETTLED);
+    uint8_t garbage[100] = {1, 2, 3};
+    cr_assert(admin_last_settle(log, now, ppn_slice(garbage, 100)) == ADMIN_LAST_SETTLED);
+    cr_assert(admin_last_write("/nowhere/at/all", ppn_slice(garbage, 100), &why) == PPN_ERROR_IO);
+    cr_assert(strstr(why.text, "copy the key") != NULL, "%s", why.text);
+    admission_free(log);
+    admission_free(other);
 }
