@@ -246,6 +246,18 @@ static void add_relay(struct maker *m, const struct api_relay_view *relay)
     add(m, "relay", made(&inner));
 }
 
+static void add_endpoints(struct maker *m, const struct ppn_candidate *list, uint32_t count)
+{
+    json_t *array = json_array();
+    for (uint32_t i = 0; i < count; i++) {
+        struct maker item = maker();
+        add_address(&item, "address", list[i].endpoint.address);
+        add_u64(&item, "port", list[i].endpoint.port);
+        m->failed |= json_array_append_new(array, made(&item)) != 0;
+    }
+    add(m, "endpoints", array);
+}
+
 json_t *api_json_status(const struct api_status *status)
 {
     struct maker m = maker();
@@ -277,6 +289,7 @@ json_t *api_json_status(const struct api_status *status)
     if (!ppn_hash_is_zero(&status->log_head))
         add_hex(&m, "log_head", status->log_head.bytes, PPN_HASH_SIZE);
     add_i64(&m, "uptime_ms", status->uptime_ms);
+    add_endpoints(&m, status->endpoints, status->endpoint_count);
     add_gossip(&m, &status->gossip);
     if (status->relay != NULL)
         add_relay(&m, status->relay);

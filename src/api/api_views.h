@@ -95,6 +95,8 @@ struct api_status {
     uint64_t log_entries;
     struct ppn_hash log_head; /* digest of the log; equal on nodes that agree. Zero: left out */
     int64_t uptime_ms;
+    uint32_t endpoint_count; /* where a joiner may try this node */
+    const struct ppn_candidate *endpoints;
     struct api_gossip_view gossip;
     const struct api_relay_view *relay; /* NULL: nothing is relayed here */
     bool udp_blocked;                   /* no relay answers by UDP */

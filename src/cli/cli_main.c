@@ -113,12 +113,12 @@ const struct cli_command cli_commands[] = {
     {"key", "new FILE [--no-passphrase] | show FILE",
      "Makes an admin key, or shows its public half",
      "  --no-passphrase  whoever has the file has the key\n", cmd_key},
-    {"invite", "[--uses N] [--ttl TIME] [--role relay] [--label K=V]...",
+    {"invite", "[--uses N] [--ttl TIME] [--role relay] [--label K=V]... [--key FILE]...",
      "Prints a token with which machines join without being asked for",
      "  --uses N         how many machines (default 1)\n"
      "  --ttl TIME       how long it is good (default 1h)\n"
      "  --role relay     they may also relay for others\n"
-     "  --label K=V      repeatable\n",
+     "  --label K=V      repeatable\n" KEY_OPTION,
      cmd_invite},
     {"log", "[audit NODE | --verify | --export FILE]", "Shows the signed log of admissions",
      "  audit NODE       who admitted it, when, and on whose authority\n"

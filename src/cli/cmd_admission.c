@@ -201,16 +201,23 @@ int cmd_invite(struct cli *cli, int argc, char **argv)
                                             {"ttl", required_argument, NULL, OPTION_TTL},
                                             {"role", required_argument, NULL, OPTION_ROLE},
                                             {"label", required_argument, NULL, OPTION_LABEL},
+                                            {"key", required_argument, NULL, OPTION_KEY},
                                             CLI_COMMON_OPTIONS};
-    json_t *answer, *body = json_object();
+    json_t *answer = NULL, *body = json_object();
+    struct cli_keys keys = {0};
     int letter, code = CLI_OK;
-    while (code == CLI_OK && (letter = cli_getopt(cli, argc, argv, "h", options)) != -1)
-        code = invite_option(cli, body, letter);
+    while (code == CLI_OK && (letter = cli_getopt(cli, argc, argv, "h", options)) != -1) {
+        if (letter == OPTION_KEY)
+            code = cli_keys_add(cli, &keys, optarg) ? CLI_OK : CLI_USAGE;
+        else
+            code = invite_option(cli, body, letter);
+    }
     if (code != CLI_OK || !cli_arguments(cli, argc, 0, 0)) {
         json_decref(body);
         return code != CLI_OK ? code : cli->exit;
     }
-    code = cli_simple(cli, API_POST, "/v1/invites", body, &answer);
+    code = keys.count > 0 ? cli_sign_invite(cli, &keys, body, &answer)
+                          : cli_simple(cli, API_POST, "/v1/invites", body, &answer);
     if (answer != NULL && !cli->json) {
         char left[CLI_TEXT_MAX];
         cli_age_text(cli_number(answer, "expires_unix_ms", 0) - cli_now_ms(), left);

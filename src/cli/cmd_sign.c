@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: ISC
+#include <arpa/inet.h>
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "admission/token.h"
 #include "admission/words.h"
 #include "base/name.h"
 #include "cli/cli_admin.h"
@@ -121,6 +124,80 @@ int cli_sign_admit(struct cli *cli, const struct cli_keys *keys, const char *who
         (void)fprintf(stderr, "%s shows: %s\n", asked.name, words);
         code = told(cli, cli_admin_sign(cli, &admin, &entry), asked.name, &asked.id, "is admitted");
     }
+    cli_admin_close(&admin);
+    return code;
+}
+
+/* Where a joiner may try the node that this command asks. */
+static int fetch_endpoints(struct cli *cli, struct admission_token *token)
+{
+    json_t *status, *item;
+    size_t index;
+    bool json = cli->json;
+    cli->json = false;
+    int code = cli_simple(cli, API_GET, "/v1/status", NULL, &status);
+    cli->json = json;
+    if (status == NULL)
+        return code;
+    json_array_foreach(json_object_get(status, "endpoints"), index, item)
+    {
+        static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+        struct ppn_endpoint *to = &token->endpoints[token->endpoint_count];
+        const char *address = cli_text(item, "address");
+        if (token->endpoint_count == ADMISSION_TOKEN_ENDPOINTS_MAX)
+            break;
+        memcpy(to->address, mapped, sizeof(mapped));
+        to->port = (uint16_t)cli_number(item, "port", 0);
+        token->endpoint_count += inet_pton(AF_INET, address, to->address + sizeof(mapped)) == 1 ||
+                                 inet_pton(AF_INET6, address, to->address) == 1;
+    }
+    json_decref(status);
+    if (token->endpoint_count > 0)
+        return CLI_OK;
+    (void)fprintf(stderr, "ppn invite: this node has no address that a joiner could try; start it "
+                          "with --advertise, or ask another node\n");
+    return CLI_FAILED;
+}
+
+/* The one-time key is made here, and is nowhere but in the token. */
+int cli_sign_invite(struct cli *cli, const struct cli_keys *keys, json_t *body, json_t **answer)
+{
+    struct admission_entry entry = {.kind = ADMISSION_INVITE};
+    struct admission_invite *invite = &entry.as.invite;
+    struct admission_token token = {.endpoint_count = 0};
+    struct admission_keypair once;
+    struct cli_admin admin = {0};
+    char text[ADMISSION_TOKEN_TEXT_MAX] = "";
+    bool labels = take_labels(json_object_get(body, "labels"), &invite->labels);
+    const char *role = cli_text(body, "role");
+    bool relay = strcmp(role, "relay") == 0,
+         known = relay || role[0] == '\0' || strcmp(role, "node") == 0;
+    invite->uses = (uint32_t)cli_number(body, "uses", 1);
+    invite->expires_unix_ms = cli_now_ms() + 1000 * cli_number(body, "ttl_seconds", 3600);
+    invite->roles = relay ? ADMISSION_ROLE_RELAY : 0;
+    json_decref(body);
+    if (!known || !labels)
+        return cli_usage(cli, "--role is relay, --label KEY=VALUE, at most %d of them",
+                         PPN_LABELS_MAX);
+    int code = cli_admin_open(cli, keys, &admin);
+    if (code == CLI_OK)
+        code = fetch_endpoints(cli, &token);
+    if (code == CLI_OK) {
+        randombytes_buf(token.seed, sizeof(token.seed));
+        token.network = admission_network(admin.log);
+        admission_keypair_from_seed(token.seed, &once);
+        invite->key = once.key;
+        admission_keypair_wipe(&once);
+        code = cli_admin_sign(cli, &admin, &entry);
+    }
+    if (code == CLI_OK && admission_token_text(&token, text) == PPN_OK)
+        *answer = json_pack("{s:i,s:s,s:I,s:I}", "schema", 1, "token", text, "uses",
+                            (json_int_t)invite->uses, "expires_unix_ms",
+                            (json_int_t)invite->expires_unix_ms);
+    if (*answer != NULL && cli->json)
+        (void)json_dumpf(*answer, stdout, JSON_COMPACT), (void)putchar('\n');
+    sodium_memzero(&token, sizeof(token));
+    sodium_memzero(text, sizeof(text));
     cli_admin_close(&admin);
     return code;
 }

@@ -38,6 +38,7 @@ struct node_paths {
     uint64_t tag, counter;
     struct ppn_endpoint seen_by_node, seen_by_relay; /* where our packets come from; port 0 */
     bool announced;
+    bool crowded; /* more members than NODE_PATHS_MAX, and said so */
     uint32_t count;
     struct member_path *members[NODE_PATHS_MAX];
     struct path_updates updates;

@@ -135,20 +135,37 @@ static struct member_path *add(struct node_paths *paths, const struct ppn_node_i
     return member;
 }
 
+/* Those that may relay, or the others, as far as there is room. False: there was not. */
+static bool take(struct node_paths *paths, bool relays, struct member_path **kept, uint32_t *count)
+{
+    struct node_member row;
+    uint32_t cursor = 0;
+    while (node_member_next(paths->node, &cursor, &row)) {
+        if (row.relay != relays || ppn_node_id_equal(&row.id, &paths->node->identity.id))
+            continue;
+        if (*count == NODE_PATHS_MAX)
+            return false;
+        struct member_path *member = node_paths_find(paths, &row.id);
+        kept[*count] = member != NULL ? member : add(paths, &row.id);
+        *count += kept[*count] != NULL;
+    }
+    return true;
+}
+
+/* Relays first: all others may need them. */
 void node_paths_members(struct node_paths *paths)
 {
     struct member_path *kept[NODE_PATHS_MAX];
-    struct node_member row;
-    uint32_t cursor = 0, count = 0;
+    uint32_t count = 0;
     if (paths == NULL)
         return;
-    while (count < NODE_PATHS_MAX && node_member_next(paths->node, &cursor, &row)) {
-        if (ppn_node_id_equal(&row.id, &paths->node->identity.id))
-            continue;
-        struct member_path *member = node_paths_find(paths, &row.id);
-        kept[count] = member != NULL ? member : add(paths, &row.id);
-        count += kept[count] != NULL;
-    }
+    bool all = take(paths, true, kept, &count) && take(paths, false, kept, &count);
+    if (!all && !paths->crowded)
+        ppn_log(PPN_LOG_WARN, "paths-full",
+                "text=\"ways to %d members are looked for; WireGuard tries the addresses of the "
+                "others in turn\"",
+                NODE_PATHS_MAX);
+    paths->crowded = !all;
     for (uint32_t i = 0; i < paths->count; i++) {
         bool stays = false;
         for (uint32_t k = 0; k < count; k++)

@@ -342,6 +342,8 @@ void node_view_status(const struct node *node, struct node_view_buffer *buffer,
         .uptime_ms = ppn_to_ms(ppn_between(node->started, os_now(node->loop))),
         .gossip = gossip_view(node),
     };
+    view->endpoint_count = node_self_profile(node)->candidate_count;
+    view->endpoints = node_self_profile(node)->candidates;
     if (memcmp(node->mesh_address, none, sizeof(none)) != 0)
         view->mesh_address = node->mesh_address;
     if (view->log_entries > 0)
