@@ -85,8 +85,7 @@ enum ppn_error admin_last_read(const char *key_path, uint8_t bytes[static ADMISS
     return got == 0 ? PPN_ERROR_NOT_FOUND : PPN_OK;
 }
 
-/* An entry of the author with this number or a later one. */
-static bool overtaken(const struct admission *log, const struct admission_entry *entry)
+bool admin_overtaken(const struct admission *log, const struct admission_entry *entry)
 {
     for (uint32_t i = admission_entry_count(log); i-- > 0;) {
         struct admission_record record = admission_record_at(log, i);
@@ -105,7 +104,7 @@ enum admin_last admin_last_settle(struct admission *log, struct ppn_wall now,
     struct ppn_hash network = admission_network(log);
     if (admission_envelope_decode(envelope, &parts) != PPN_OK ||
         admission_body_decode(parts.body, &entry) != PPN_OK ||
-        !ppn_hash_equal(&entry.network, &network) || overtaken(log, &entry))
+        !ppn_hash_equal(&entry.network, &network) || admin_overtaken(log, &entry))
         return ADMIN_LAST_SETTLED;
     enum admission_verdict verdict = admission_offer(log, now, 0, envelope, &update, NULL);
     admission_update_free(&update);

@@ -19,6 +19,9 @@ enum ppn_error admin_last_write(const char *key_path, struct ppn_slice envelope,
 enum ppn_error admin_last_read(const char *key_path, uint8_t bytes[static ADMISSION_ENVELOPE_MAX],
                                size_t *size, struct ppn_failure *failure) PPN_CHECK;
 
+/* An entry of the same author with the same number, or a later one, is in the log. */
+bool admin_overtaken(const struct admission *log, const struct admission_entry *entry);
+
 enum admin_last {
     ADMIN_LAST_SETTLED, /* in the log, or never to be: of another network, or refused everywhere */
     ADMIN_LAST_MISSING, /* was not there; is in this copy now: hand it in before anything else */

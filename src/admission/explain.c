@@ -101,6 +101,12 @@ static void describe_act(const struct admission *log, const struct admission_ent
     PPN_UNREACHABLE();
 }
 
+void admission_describe_entry(const struct admission *log, const struct admission_entry *entry,
+                              char text[static ADMISSION_TEXT_MAX])
+{
+    describe_act(log, entry, text);
+}
+
 void admission_describe(const struct admission *log, uint32_t index,
                         char text[static ADMISSION_TEXT_MAX])
 {

@@ -12,6 +12,10 @@ enum { ADMISSION_TEXT_MAX = 512, ADMISSION_AUDIT_LINES_MAX = 64 };
 void admission_describe(const struct admission *log, uint32_t index,
                         char text[static ADMISSION_TEXT_MAX]);
 
+/* What an entry does that need not be in the log: "revokes ...". */
+void admission_describe_entry(const struct admission *log, const struct admission_entry *entry,
+                              char text[static ADMISSION_TEXT_MAX]);
+
 /* "in force", or why the entry does not count and since which entry. */
 void admission_explain(const struct admission *log, uint32_t index,
                        char text[static ADMISSION_TEXT_MAX]);

@@ -151,6 +151,13 @@ static int open_key(struct cli *cli, struct cli_admin *admin, const char *path)
     struct admission_keypair *pair = &admin->pairs[admin->count];
     if (strncmp(path, "vm:", 3) == 0)
         return cli_authority_use(cli, admin, path + 3);
+    if (strncmp(path, "at:", 3) == 0) {
+        if (admin->count == 0 || !cli_parse_key(path + 3, &admin->away[admin->away_count]))
+            return cli_usage(cli, "--key at:KEY: the 64 digits of a key that signs elsewhere, "
+                                  "after the one that is here");
+        admin->away_count++;
+        return CLI_OK;
+    }
     enum ppn_error error = admin_key_read(path, cli_ask_passphrase, NULL, pair, &why);
     if (error != PPN_OK)
         return cli_admin_failed(cli, error, &why);
@@ -272,6 +279,8 @@ int cli_admin_sign(struct cli *cli, struct cli_admin *admin, struct admission_en
     struct admission_authors authors = {admin->signers, admin->count};
     if (admin->authority != NULL)
         return cli_authority_sign(cli, admin, entry);
+    if (admin->away_count > 0)
+        return cli_cosign_begin(cli, admin, entry);
     enum ppn_error error = admission_make(admin->log, authors, wall_now(), entry, &made, &why);
     if (error == PPN_OK)
         error = admin_log_add(admin->log, wall_now(), admission_made_slice(&made), &why);

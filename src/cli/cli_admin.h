@@ -15,6 +15,7 @@
 enum { CLI_KEYS_MAX = ADMISSION_SIGNATURES_MAX, CLI_PATH_MAX = 4096 };
 
 /* --key FILE, repeatable: the first signs as the author, the others as its cosigners.
+ * --key at:KEY: one more signs, elsewhere; the entry goes there as a file (ppn sign).
  * --key vm:NAME:FILE: the authority in the VM of this name signs what the key in FILE asks for. */
 struct cli_keys {
     uint32_t count;
@@ -29,6 +30,8 @@ struct cli_admin {
     struct cli_authority *authority;
     const char *author_path; /* of the key that signs as the author; NULL: the node's own */
     uint32_t count;
+    uint32_t away_count;
+    struct admission_key away[CLI_KEYS_MAX]; /* of cosigners that are elsewhere */
     struct admission_keypair pairs[CLI_KEYS_MAX];
     struct admission_signer signers[CLI_KEYS_MAX];
 };
@@ -48,6 +51,10 @@ int cli_admin_submit(struct cli *cli, struct ppn_slice envelope);
 
 /* The error of this failure, told. */
 int cli_admin_failed(struct cli *cli, enum ppn_error error, const struct ppn_failure *failure);
+
+/* Prepares the entry for keys that are elsewhere: a file in the present directory. CLI_TIMEOUT when
+ * that is done: it is not in force yet. */
+int cli_cosign_begin(struct cli *cli, struct cli_admin *admin, struct admission_entry *entry);
 
 /* Fills, signs, tries and submits the entry whose kind and content are set. An exit code. */
 int cli_admin_sign(struct cli *cli, struct cli_admin *admin, struct admission_entry *entry);

@@ -23,7 +23,8 @@
     "  --request-id ID  repeat an earlier request: never a second VM\n"
 
 #define KEY_OPTION                                                                                 \
-    "  --key FILE       sign with this admin key, here; repeat it where several must sign\n"
+    "  --key FILE       sign with this admin key, here; repeat it where several must sign;\n"      \
+    "                   at:KEY names one that is elsewhere (ppn sign)\n"
 
 const struct cli_command cli_commands[] = {
     {"run", "IMAGE [OPTION]...", "Runs a new VM on the node that suits it best",
@@ -97,6 +98,8 @@ const struct cli_command cli_commands[] = {
     {"seal", "[--renew TIME] [--key FILE]...", "Closes what the log says so far",
      "  --renew TIME     leases of members last at least that long from now\n" KEY_OPTION,
      cmd_seal},
+    {"sign", "FILE --key FILE", "Adds a signature to an entry that several keys sign",
+     "  --key FILE       of those that it names\n", cmd_sign},
     {"authority", "show VM | move --to-vm VM --operator FILE",
      "Moves the right to decide into a VM, or shows one that has it",
      "  --to-vm VM       which runs the authority image (tools/image-authority)\n"
