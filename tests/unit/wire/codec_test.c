@@ -12,6 +12,7 @@
 #include "wire/machine.h"
 #include "wire/peer.h"
 #include "wire/scan.h"
+#include "wire/vm.h"
 
 static struct samples samples;
 
@@ -237,6 +238,34 @@ Test(wire_machine, a_spec_comes_back_whole)
         back.user_data = spec.user_data;
         cr_assert(memcmp(&back, &spec, sizeof(spec)) == 0);
     }
+}
+
+/* What a version before this one wrote has no last field. */
+Test(wire_machine, an_older_spec_and_record_have_a_network_card)
+{
+    struct ppn_machine_spec spec;
+    struct vm_record record;
+    uint32_t seen = 0;
+    samples_make(&samples);
+    for (uint32_t i = 0; i < samples.count; i++) {
+        struct sample *sample = &samples.items[i];
+        bool is_spec = strstr(sample->name, "spec") != NULL && sample->bytes[0] == 0x98;
+        bool is_record = strstr(sample->name, "vm-record") != NULL && sample->bytes[2] == 19;
+        if (is_spec) {
+            sample->bytes[0]--;
+            cr_assert(wire_spec_decode(ppn_slice(sample->bytes, sample->size - 1), &spec) ==
+                      PPN_OK);
+            cr_assert_not(spec.no_network);
+        } else if (is_record) {
+            sample->bytes[2]--;
+            cr_assert(wire_vm_record_decode(ppn_slice(sample->bytes, sample->size - 1), &record) ==
+                      PPN_OK);
+            cr_assert_not(record.no_network);
+        }
+        seen += is_spec || is_record;
+    }
+    samples_free(&samples);
+    cr_assert_eq(seen, 4, "%u of the samples are of the two kinds", seen);
 }
 
 Test(wire_machine, digest_follows_every_visible_change)
