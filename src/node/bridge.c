@@ -12,7 +12,6 @@
 #include "node/node.h"
 #include "os/os_address.h"
 #include "os/os_child.h"
-#include "os/os_file.h"
 #include "os/os_process.h"
 #include "os/os_stream.h"
 #include "vm/vm_host.h"
@@ -126,30 +125,13 @@ static void on_close(void *context, enum ppn_error reason, const char *text)
     bridge->stream = NULL;
 }
 
-/* Beside the daemon, else by PATH. */
-static void find_program(char path[static NODE_PATH_MAX + 1])
-{
-    static const char name[] = "ppn-bridge";
-    ssize_t size = readlink("/proc/self/exe", path, NODE_PATH_MAX - sizeof(name));
-    if (size > 0) {
-        path[size] = '\0';
-        char *slash = strrchr(path, '/');
-        if (slash != NULL) {
-            memcpy(slash + 1, name, sizeof(name));
-            if (os_file_exists(path))
-                return;
-        }
-    }
-    memcpy(path, name, sizeof(name));
-}
-
 static enum ppn_error spawn(struct node_bridge *bridge, int child_fd, struct ppn_failure *failure)
 {
     const struct node_options *options = &bridge->node->options;
-    char program[NODE_PATH_MAX + 1], port[8], wireguard[8], first[8], last[8], user[16];
+    char program[OS_PROGRAM_MAX], port[8], wireguard[8], first[8], last[8], user[16];
     char to[OS_ENDPOINT_TEXT], local[16];
     bool root = os_process_is_root();
-    find_program(program);
+    os_process_program("ppn-bridge", program);
     (void)snprintf(port, sizeof(port), "%u", options->relay_tcp_port);
     (void)snprintf(wireguard, sizeof(wireguard), "%u", options->listen.port);
     (void)snprintf(first, sizeof(first), "%u",

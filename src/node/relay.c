@@ -13,7 +13,6 @@
 #include "node/log.h"
 #include "node/node.h"
 #include "os/os_child.h"
-#include "os/os_file.h"
 #include "os/os_process.h"
 #include "os/os_stream.h"
 #include "relay/control.h"
@@ -285,28 +284,11 @@ static void on_close(void *context, enum ppn_error reason, const char *text)
     relay->stream = NULL;
 }
 
-/* Beside the daemon, else by PATH. */
-static void find_program(char path[static NODE_PATH_MAX + 1])
-{
-    static const char name[] = "ppn-relay";
-    ssize_t size = readlink("/proc/self/exe", path, NODE_PATH_MAX - sizeof(name));
-    if (size > 0) {
-        path[size] = '\0';
-        char *slash = strrchr(path, '/');
-        if (slash != NULL) {
-            memcpy(slash + 1, name, sizeof(name));
-            if (os_file_exists(path))
-                return;
-        }
-    }
-    memcpy(path, name, sizeof(name));
-}
-
 static enum ppn_error spawn(struct node_relay *relay, int child_fd, struct ppn_failure *failure)
 {
     const struct node_options *options = &relay->node->options;
-    char program[NODE_PATH_MAX + 1], port[8], first[8], mailboxes[8], rate[24], tag[24], user[16];
-    find_program(program);
+    char program[OS_PROGRAM_MAX], port[8], first[8], mailboxes[8], rate[24], tag[24], user[16];
+    os_process_program("ppn-relay", program);
     (void)snprintf(port, sizeof(port), "%u", options->relay_port);
     (void)snprintf(first, sizeof(first), "%u", options->relay_port + 1u);
     (void)snprintf(mailboxes, sizeof(mailboxes), "%u",

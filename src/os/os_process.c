@@ -57,6 +57,23 @@ uint64_t os_process_file_limit(uint64_t wanted)
     return limit.rlim_cur;
 }
 
+void os_process_program(const char *name, char path[static OS_PROGRAM_MAX])
+{
+    size_t length = strlen(name);
+    PPN_ASSERT(length > 0 && length <= 32);
+    ssize_t size = readlink("/proc/self/exe", path, OS_PROGRAM_MAX - 34);
+    if (size > 0) {
+        path[size] = '\0';
+        char *slash = strrchr(path, '/');
+        if (slash != NULL) {
+            memcpy(slash + 1, name, length + 1);
+            if (os_file_exists(path))
+                return;
+        }
+    }
+    memcpy(path, name, length + 1);
+}
+
 bool os_process_is_root(void)
 {
     return geteuid() == 0;

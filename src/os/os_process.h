@@ -20,6 +20,10 @@ enum ppn_error os_process_become(uid_t uid, struct ppn_failure *failure) PPN_CHE
 bool os_process_lock_memory(void *bytes, size_t size);
 /* Raises the soft limit of open files to the hard one, at most `wanted`; returns what it is now. */
 uint64_t os_process_file_limit(uint64_t wanted);
+/* Where another of our programs is: beside this one, else its bare name, for PATH. name: at most 32
+ * bytes. */
+enum { OS_PROGRAM_MAX = 512 };
+void os_process_program(const char *name, char path[static OS_PROGRAM_MAX]);
 bool os_process_is_root(void);
 uint64_t os_process_page_size(void);
 /* Own resident set, for status. 0 when unknown. */
