@@ -15,6 +15,7 @@
 #include "os/os_child.h"
 #include "os/os_file.h"
 #include "os/os_loop.h"
+#include "os/os_process.h"
 
 enum {
     PROBE_NAME_MAX = 1024,
@@ -294,23 +295,6 @@ static bool claim(struct host_kvm_report *report)
     return true;
 }
 
-/* Beside our own executable, where the build and the packages put it; else by PATH. */
-static void find_probe(char path[static PROBE_NAME_MAX])
-{
-    ssize_t size = readlink("/proc/self/exe", path, PROBE_NAME_MAX - 32);
-    char *slash = NULL;
-    if (size > 0) {
-        path[size] = '\0';
-        slash = strrchr(path, '/');
-    }
-    if (slash != NULL) {
-        snprintf(slash + 1, 32, "ppn-probe-kvm");
-        if (os_file_exists(path))
-            return;
-    }
-    snprintf(path, PROBE_NAME_MAX, "ppn-probe-kvm");
-}
-
 static void copy_paths(struct host_kvm_probe *probe, const struct host_kvm_config *config)
 {
     struct host_identity identity;
@@ -325,7 +309,7 @@ static void copy_paths(struct host_kvm_probe *probe, const struct host_kvm_confi
     if (config->probe_path != NULL)
         (void)ppn_text_copy(probe->probe_path, PROBE_NAME_MAX, config->probe_path);
     else
-        find_probe(probe->probe_path);
+        os_process_program("ppn-probe-kvm", probe->probe_path);
     if (config->cache_path != NULL)
         (void)ppn_text_copy(probe->cache_path, PROBE_NAME_MAX, config->cache_path);
     if (config->work_dir != NULL) {
