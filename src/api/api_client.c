@@ -17,6 +17,7 @@ enum { LINE_MAX_BYTES = 1024 * 1024, TIMEOUT_SECONDS = 30, HEAD_MAX = 8192, URL_
 struct api_client {
     char *socket_path;
     unsigned timeout_seconds;
+    CURL *idle; /* of the last call, with its connection; NULL: none, or a call uses it */
 };
 
 /* One call under way. */
@@ -47,6 +48,7 @@ void api_client_close(struct api_client *client)
 {
     if (client == NULL)
         return;
+    curl_easy_cleanup(client->idle);
     free(client->socket_path);
     free(client);
     curl_global_cleanup();
@@ -209,15 +211,18 @@ static enum ppn_error conclude(const struct api_client *client, struct transfer 
                     curl_easy_strerror(result));
 }
 
-static CURL *prepare(const struct api_client *client, const char *target)
+static CURL *prepare(struct api_client *client, const char *target)
 {
     char url[URL_MAX];
-    CURL *curl = curl_easy_init();
+    CURL *curl = client->idle != NULL ? client->idle : curl_easy_init();
     int size = snprintf(url, sizeof(url), "http://localhost%s", target);
     if (curl == NULL || size < 0 || (size_t)size >= sizeof(url)) {
-        curl_easy_cleanup(curl);
+        if (curl != client->idle)
+            curl_easy_cleanup(curl);
         return NULL;
     }
+    client->idle = NULL;
+    curl_easy_reset(curl);
     curl_easy_setopt(curl, CURLOPT_URL, url);
     curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, client->socket_path);
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http");
@@ -273,7 +278,11 @@ enum ppn_error api_client_do(struct api_client *client, const struct api_client_
         if (*text == NULL)
             error = out_of_memory(failure);
     }
-    curl_easy_cleanup(transfer.curl);
+    curl_easy_setopt(transfer.curl, CURLOPT_HTTPHEADER, NULL);
+    if (client->idle == NULL)
+        client->idle = transfer.curl;
+    else
+        curl_easy_cleanup(transfer.curl);
     curl_slist_free_all(headers);
     free(body);
     api_queue_free(&transfer.text);
