@@ -5,6 +5,8 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "admission/entry.h"
@@ -41,6 +43,29 @@ static bool sync_directory(char *path)
     if (fd >= 0)
         (void)close(fd);
     return done;
+}
+
+/* On the key's own file: it is never written again, and is there on a stick that is read-only. */
+enum ppn_error admin_last_lock(const char *key_path, int *out, struct ppn_failure *failure)
+{
+    const struct timespec step = {.tv_nsec = 50 * 1000 * 1000};
+    int fd = open(key_path, O_RDONLY | O_CLOEXEC);
+    bool locked = false;
+    if (fd < 0)
+        return ppn_fail(failure, PPN_ERROR_IO, "cannot open %s: %s", key_path, strerror(errno));
+    for (int tries = ADMIN_LAST_WAIT_S * 20; !locked && tries > 0; tries--) {
+        locked = flock(fd, LOCK_EX | LOCK_NB) == 0;
+        if (!locked)
+            (void)nanosleep(&step, NULL);
+    }
+    if (!locked) {
+        (void)close(fd);
+        return ppn_fail(failure, PPN_ERROR_BUSY,
+                        "another command signs with the key in %s; try again when it is done",
+                        key_path);
+    }
+    *out = fd;
+    return PPN_OK;
 }
 
 enum ppn_error admin_last_write(const char *key_path, struct ppn_slice envelope,

@@ -11,6 +11,13 @@
 #include "base/error.h"
 #include "base/slice.h"
 
+/* One command at a time signs with a key: between reading what it signed last and the answer to
+ * what it signs now. Waits up to ADMIN_LAST_WAIT_S for another one. BUSY; IO. Close *fd to let go;
+ * the end of the program does so too. */
+enum { ADMIN_LAST_WAIT_S = 10 };
+enum ppn_error admin_last_lock(const char *key_path, int *fd,
+                               struct ppn_failure *failure) PPN_CHECK;
+
 /* Durable when this returns. IO. */
 enum ppn_error admin_last_write(const char *key_path, struct ppn_slice envelope,
                                 struct ppn_failure *failure) PPN_CHECK;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "admin/admin_key.h"
@@ -235,6 +236,29 @@ Test(admin, what_was_signed_last_is_handed_in_first)
     cr_assert(admin_last_settle(logs[0], now, ppn_slice(note, size)) == ADMIN_LAST_MISSING);
     for (int i = 0; i < 3; i++)
         admission_free(logs[i]);
+}
+
+Test(admin, one_command_at_a_time_signs_with_a_key)
+{
+    struct admission_key key;
+    struct ppn_failure why = {0};
+    const char *path = path_of("shared.key");
+    int first, second;
+    cr_assert(admin_key_create(path, NULL, &key, &why) == PPN_OK);
+    cr_assert(chmod(path, 0400) == 0, "a stick that is read-only");
+    cr_assert(admin_last_lock(path, &first, &why) == PPN_OK);
+    pid_t child = fork();
+    if (child == 0) {
+        struct ppn_failure unused = {0};
+        int fd;
+        _exit(admin_last_lock(path, &fd, &unused) == PPN_ERROR_BUSY ? 0 : 1);
+    }
+    int status = -1;
+    cr_assert(waitpid(child, &status, 0) == child && status == 0, "it waited, and was told");
+    cr_assert(close(first) == 0);
+    cr_assert(admin_last_lock(path, &second, &why) == PPN_OK, "%s", why.text);
+    (void)close(second);
+    cr_assert(admin_last_lock("/nowhere/at/all", &second, &why) == PPN_ERROR_IO);
 }
 
 Test(admin, a_note_of_no_use_stands_in_nobodys_way)
