@@ -183,15 +183,37 @@ static void take_redeemed(struct door *door, struct door_session *session, struc
         deny(session, DOOR_DENIED_INVITE, update);
 }
 
-/* Before the handshake is over no message can come; who talks too much is no joiner. */
-static void take_message(struct door_session *session, struct ppn_instant now,
+static void take_admin(struct door *door, struct door_session *session, struct ppn_instant now,
+                       bool admin, struct door_update *update)
+{
+    if (session->state != DOOR_REQUEST) {
+        end(session, update);
+    } else if (!admin) {
+        deny(session, DOOR_DENIED_NO_ADMIN, update);
+    } else if (door_count(door, DOOR_ADMIN) >= DOOR_ADMINS_MAX) {
+        deny(session, DOOR_DENIED_ADMINS, update);
+    } else {
+        session->state = DOOR_ADMIN;
+        session->deadline = PPN_NEVER;
+        session->silence = ppn_after(now, ppn_seconds(DOOR_ADMIN_SILENCE_S));
+        session->until = ppn_after(now, ppn_seconds(DOOR_ADMIN_S));
+        say(update, DOOR_SERVE, session);
+    }
+}
+
+/* Before the handshake is over no message can come; who talks too much is no joiner. An admin that
+ * was removed a moment ago is heard no more. */
+static void take_message(struct door_session *session, struct ppn_instant now, bool admin,
                          struct door_update *update)
 {
+    bool serving = session->state == DOOR_ADMIN;
+    uint32_t most = serving ? DOOR_ADMIN_MESSAGES_PER_MIN : DOOR_MESSAGES_PER_MIN;
     PPN_ASSERT(session->state != DOOR_HANDSHAKE);
-    if (++session->messages > DOOR_MESSAGES_PER_MIN)
+    if (++session->messages > most || (serving && !admin))
         end(session, update);
     else if (session->silence.ns != PPN_NEVER.ns)
-        session->silence = ppn_after(now, ppn_seconds(DOOR_SILENCE_S));
+        session->silence =
+            ppn_after(now, ppn_seconds(serving ? DOOR_ADMIN_SILENCE_S : DOOR_SILENCE_S));
 }
 
 static void tick(struct door *door, struct ppn_instant now, struct door_update *update)
@@ -235,10 +257,13 @@ void door_step(struct door *door, struct ppn_instant now, const struct door_even
         session->state = DOOR_REQUEST;
         return;
     case DOOR_EVENT_MESSAGE:
-        take_message(session, now, update);
+        take_message(session, now, event->admin, update);
         return;
     case DOOR_EVENT_REQUEST:
         take_request(door, session, now, event, update);
+        return;
+    case DOOR_EVENT_ADMIN:
+        take_admin(door, session, now, event->admin, update);
         return;
     case DOOR_EVENT_REDEEMED:
         take_redeemed(door, session, now, event, update);
@@ -246,10 +271,14 @@ void door_step(struct door *door, struct ppn_instant now, const struct door_even
     case DOOR_EVENT_STANDING:
         if (session->state == DOOR_PENDING)
             decide(door, session, now, event->standing, update);
+        else if (session->state == DOOR_ADMIN && !event->admin)
+            end(session, update);
         return;
     case DOOR_EVENT_DRAINED:
         if (session->state == DOOR_SENDING)
             session->deadline = ppn_after(now, ppn_seconds(DOOR_PROGRESS_S));
+        else if (session->state == DOOR_ADMIN)
+            session->silence = ppn_after(now, ppn_seconds(DOOR_ADMIN_SILENCE_S));
         return;
     case DOOR_EVENT_CLOSED:
         session->state = DOOR_FREE;

@@ -26,20 +26,25 @@
 enum {
     DOOR_SESSIONS_MAX = 64,
     DOOR_SESSIONS_PER_SOURCE = 8,
-    DOOR_EASY = 16,               /* more than these unproven: cookies first */
-    DOOR_PENDING_MAX = 40,        /* wait for a person */
-    DOOR_HANDSHAKE_S = 10,        /* to prove a key and to send the request */
-    DOOR_HANDSHAKES_PER_MIN = 30, /* of one source */
-    DOOR_NEWS_PER_MIN = 60,       /* requests that members are told of, all sources together */
-    DOOR_MESSAGES_PER_MIN = 30,   /* of one session; honest ones say four */
-    DOOR_SILENCE_S = 45,          /* without a message */
-    DOOR_REPEAT_S = 15,           /* members are told again of who still waits */
-    DOOR_PROGRESS_S = 60,         /* the log is being sent, and something was taken */
-    DOOR_SENDING_S = 900,         /* the whole log */
-    DOOR_SOURCES = 256            /* counters of handshakes; sources that share one share it */
+    DOOR_EASY = 16,                    /* more than these unproven: cookies first */
+    DOOR_PENDING_MAX = 40,             /* wait for a person */
+    DOOR_HANDSHAKE_S = 10,             /* to prove a key and to send the request */
+    DOOR_HANDSHAKES_PER_MIN = 30,      /* of one source */
+    DOOR_NEWS_PER_MIN = 60,            /* requests that members are told of, all sources together */
+    DOOR_MESSAGES_PER_MIN = 30,        /* of one session; honest ones say four */
+    DOOR_SILENCE_S = 45,               /* without a message */
+    DOOR_REPEAT_S = 15,                /* members are told again of who still waits */
+    DOOR_PROGRESS_S = 60,              /* the log is being sent, and something was taken */
+    DOOR_SENDING_S = 900,              /* the whole log */
+    DOOR_SOURCES = 256,                /* counters of handshakes; sources that share one share it */
+    DOOR_ADMINS_MAX = 4,               /* sessions of admins at once */
+    DOOR_ADMIN_MESSAGES_PER_MIN = 600, /* of one of them: a command says about ten */
+    DOOR_ADMIN_SILENCE_S = 120,        /* a person reads and answers */
+    DOOR_ADMIN_S = 900                 /* in all */
 };
 
-_Static_assert(DOOR_PENDING_MAX + DOOR_EASY <= DOOR_SESSIONS_MAX, "newcomers find a place");
+_Static_assert(DOOR_PENDING_MAX + DOOR_ADMINS_MAX + DOOR_EASY <= DOOR_SESSIONS_MAX,
+               "newcomers find a place");
 
 enum door_state {
     DOOR_FREE,
@@ -47,7 +52,8 @@ enum door_state {
     DOOR_REQUEST,
     DOOR_REDEEMING,
     DOOR_PENDING,
-    DOOR_SENDING
+    DOOR_SENDING,
+    DOOR_ADMIN
 };
 
 enum door_event_kind {
@@ -55,6 +61,7 @@ enum door_event_kind {
     DOOR_EVENT_PROVEN,   /* the key of its node */
     DOOR_EVENT_MESSAGE,  /* a whole one, before it is looked into */
     DOOR_EVENT_REQUEST,  /* well-formed, signed, for this network */
+    DOOR_EVENT_ADMIN,    /* it asks to speak as an admin */
     DOOR_EVENT_REDEEMED, /* the invite's admission was written, or not */
     DOOR_EVENT_STANDING, /* what the log says may have changed */
     DOOR_EVENT_DRAINED,  /* of SENDING: the other side took something */
@@ -69,6 +76,7 @@ struct door_event {
     enum admission_standing standing; /* REQUEST, REDEEMED, STANDING */
     bool has_invite;                  /* REQUEST */
     bool written;                     /* REDEEMED */
+    bool admin;                       /* ADMIN, MESSAGE, STANDING: its key is an admin's now */
 };
 
 enum door_act {
@@ -80,14 +88,17 @@ enum door_act {
     DOOR_REDEEM, /* write the admission that its invite allows; then REDEEMED */
     DOOR_DENY,   /* say `denial` and close; it is over */
     DOOR_WAIT,   /* say that it waits; tell the members where `tell` says so */
-    DOOR_TELL    /* tell the members again that it waits */
+    DOOR_TELL,   /* tell the members again that it waits */
+    DOOR_SERVE   /* carry what this admin asks to the part of the API that is for admins */
 };
 
 enum door_denial {
     DOOR_DENIED_REVOKED,
     DOOR_DENIED_BY_ADMIN,
     DOOR_DENIED_INVITE, /* used up or closed elsewhere, or the shell knows better why */
-    DOOR_DENIED_CROWD   /* too many wait already */
+    DOOR_DENIED_CROWD,  /* too many wait already */
+    DOOR_DENIED_NO_ADMIN,
+    DOOR_DENIED_ADMINS /* too many admins at once */
 };
 
 struct door_update {

@@ -12,6 +12,7 @@
 
 struct api_backend {
     void *context;
+    const char *closed; /* said of what is NULL here; NULL: that this version cannot do it */
 
     void (*status)(void *context, struct api_request *request);
     void (*nodes)(void *context, struct api_request *request);

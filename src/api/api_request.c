@@ -93,6 +93,8 @@ void api_request_answer_end(struct api_request *request)
 static enum ppn_error prepare(struct api_request *request, struct ppn_failure *failure)
 {
     const struct api_route *route = request->route;
+    if (!route->present(request->backend) && request->backend->closed != NULL)
+        return ppn_fail(failure, PPN_ERROR_UNSUPPORTED, "%s", request->backend->closed);
     if (!route->present(request->backend))
         return ppn_fail(failure, PPN_ERROR_UNSUPPORTED,
                         "%s %s is not supported by this version of ppn-node (%s)",

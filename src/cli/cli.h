@@ -31,6 +31,9 @@ enum cli_exit {
 
 struct cli {
     const char *socket;
+    const char *node;          /* HOST[:PORT] of --node; NULL: this machine's */
+    const char *node_key;      /* the admin key of --key before the command */
+    struct cli_tunnel *tunnel; /* to that node */
     bool json;
     bool colour;            /* on standard output */
     bool progress;          /* standard error is a terminal */

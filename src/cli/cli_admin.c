@@ -15,6 +15,7 @@
 #include "base/name.h"
 #include "cli/cli_authority.h"
 #include "cli/cli_print.h"
+#include "cli/cli_tunnel.h"
 
 struct collecting {
     uint8_t *bytes;
@@ -65,6 +66,11 @@ bool cli_parse_key(const char *text, struct admission_key *key)
     return parse_hex(text, key->bytes);
 }
 
+bool cli_signs_here(const struct cli *cli, const struct cli_keys *keys)
+{
+    return keys->count > 0 || cli->tunnel != NULL;
+}
+
 bool cli_keys_add(struct cli *cli, struct cli_keys *keys, const char *path)
 {
     if (keys->count == CLI_KEYS_MAX) {
@@ -93,6 +99,19 @@ static int fetch_status(struct cli *cli, struct ppn_hash *network, char path[sta
     return CLI_OK;
 }
 
+/* Who is asked from afar must be a member by the log that it shows, in the network that it named
+ * when it proved its key. */
+static int check_far(struct cli *cli, struct admission **log)
+{
+    struct ppn_failure why = {0};
+    enum ppn_error error = cli->tunnel != NULL ? cli_tunnel_check(cli->tunnel, *log, &why) : PPN_OK;
+    if (error == PPN_OK)
+        return CLI_OK;
+    admission_free(*log);
+    *log = NULL;
+    return cli_admin_failed(cli, error, &why);
+}
+
 static int fetch_log(struct cli *cli, const struct ppn_hash *network, struct admission **log)
 {
     struct api_client_failure failure;
@@ -108,7 +127,7 @@ static int fetch_log(struct cli *cli, const struct ppn_hash *network, struct adm
     error =
         admin_log_read(ppn_slice(collected.bytes, collected.size), network, wall_now(), log, &why);
     free(collected.bytes);
-    return error == PPN_OK ? CLI_OK : cli_admin_failed(cli, error, &why);
+    return error == PPN_OK ? check_far(cli, log) : cli_admin_failed(cli, error, &why);
 }
 
 /* From the terminal itself, never from standard input: a script that pipes a passphrase has it in a
@@ -158,7 +177,11 @@ static int open_key(struct cli *cli, struct cli_admin *admin, const char *path)
         admin->away_count++;
         return CLI_OK;
     }
-    enum ppn_error error = admin_key_read(path, cli_ask_passphrase, NULL, pair, &why);
+    enum ppn_error error = PPN_OK;
+    if (cli->tunnel != NULL && strcmp(path, cli->node_key) == 0)
+        *pair = *cli_tunnel_pair(cli->tunnel); /* the passphrase was asked for already */
+    else
+        error = admin_key_read(path, cli_ask_passphrase, NULL, pair, &why);
     if (error != PPN_OK)
         return cli_admin_failed(cli, error, &why);
     const struct admission_admin *known = admission_admin_by_key(admin->log, &pair->key);
@@ -192,13 +215,21 @@ static int settle_last(struct cli *cli, struct cli_admin *admin)
     uint8_t bytes[ADMISSION_ENVELOPE_MAX];
     struct ppn_failure why = {0};
     size_t size;
-    enum ppn_error error = admin_last_read(admin->author_path, bytes, &size, &why);
+    int lock;
+    enum ppn_error error = admin_last_lock(admin->author_path, &lock, &why);
+    if (error != PPN_OK)
+        return cli_admin_failed(cli, error, &why);
+    admin->lock = lock + 1;
+    error = admin_last_read(admin->author_path, bytes, &size, &why);
     if (error != PPN_OK)
         return error == PPN_ERROR_NOT_FOUND ? CLI_OK : cli_admin_failed(cli, error, &why);
     switch (admin_last_settle(admin->log, wall_now(), ppn_slice(bytes, size))) {
     case ADMIN_LAST_SETTLED:
         return CLI_OK;
     case ADMIN_LAST_MISSING:
+        /* A revoked machine shows a log without its own revocation; this key may know better. */
+        if (check_far(cli, &admin->log) != CLI_OK)
+            return CLI_REFUSED;
         (void)fprintf(stderr, "ppn %s: handing in first what this key signed before\n",
                       cli->command->name);
         return cli_admin_submit(cli, ppn_slice(bytes, size));
@@ -217,6 +248,9 @@ int cli_admin_open(struct cli *cli, const struct cli_keys *keys, struct cli_admi
 {
     char path[CLI_PATH_MAX];
     struct ppn_hash network;
+    const struct cli_keys far = {.count = 1, .paths = {cli->node_key}};
+    if (keys->count == 0 && cli->tunnel != NULL)
+        keys = &far;
     *admin = (struct cli_admin){0};
     int code = fetch_status(cli, &network, path);
     if (code == CLI_OK)
@@ -244,6 +278,8 @@ void cli_admin_close(struct cli_admin *admin)
 {
     admission_free(admin->log);
     cli_authority_close(admin->authority);
+    if (admin->lock > 0)
+        (void)close(admin->lock - 1);
     sodium_memzero(admin, sizeof(*admin));
 }
 

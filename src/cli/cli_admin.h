@@ -29,6 +29,7 @@ struct cli_admin {
     struct admission *log;
     struct cli_authority *authority;
     const char *author_path; /* of the key that signs as the author; NULL: the node's own */
+    int lock;                /* on that file, + 1; 0: none */
     uint32_t count;
     uint32_t away_count;
     struct admission_key away[CLI_KEYS_MAX]; /* of cosigners that are elsewhere */
@@ -36,13 +37,17 @@ struct cli_admin {
     struct admission_signer signers[CLI_KEYS_MAX];
 };
 
+/* Whether this command signs, and not the node: a key was named, here or before the command. */
+bool cli_signs_here(const struct cli *cli, const struct cli_keys *keys);
+
 /* False, having told the person, when there are too many. */
 bool cli_keys_add(struct cli *cli, struct cli_keys *keys, const char *path);
 
 /* Fetches and checks the log. An exit code; cli_admin_close in every case. */
 int cli_admin_open_log(struct cli *cli, struct cli_admin *admin);
 
-/* That, and opens the keys: those named, or else the one that the node itself was founded with. */
+/* That, and opens the keys: those named, or else the one of --node, or else the one that the node
+ * itself was founded with. */
 int cli_admin_open(struct cli *cli, const struct cli_keys *keys, struct cli_admin *admin);
 void cli_admin_close(struct cli_admin *admin);
 

@@ -6,6 +6,7 @@
 
 #include "cli/cli.h"
 #include "cli/cli_print.h"
+#include "cli/cli_tunnel.h"
 
 #define MACHINE_OPTIONS                                                                            \
     "  --name NAME      of the VM (default: made of the image's)\n"                                \
@@ -144,7 +145,9 @@ const struct cli_command *cli_find(const char *name)
 
 static void print_commands(FILE *out)
 {
-    (void)fprintf(out, "Usage: ppn [--socket PATH] [--json] COMMAND [ARGUMENT]...\n\n");
+    (void)fprintf(out,
+                  "Usage: ppn [--socket PATH] [--json] COMMAND [ARGUMENT]...\n"
+                  "       ppn --node HOST[:PORT] --key FILE COMMAND   for an admin elsewhere\n\n");
     for (const struct cli_command *command = cli_commands; command->name != NULL; command++)
         (void)fprintf(out, "  %-9s %s\n", command->name, command->summary);
     (void)fprintf(out, "\n\"ppn COMMAND --help\" tells more, \"man ppn\" all of it.\n");
@@ -186,6 +189,8 @@ static void look_around(struct cli *cli)
 static int global_options(struct cli *cli, int argc, char **argv)
 {
     static const struct option options[] = {{"version", no_argument, NULL, 'V'},
+                                            {"node", required_argument, NULL, 'N'},
+                                            {"key", required_argument, NULL, 'k'},
                                             CLI_COMMON_OPTIONS};
     int letter;
     while ((letter = getopt_long(argc, argv, "+hV", options, NULL)) != -1) {
@@ -195,6 +200,12 @@ static int global_options(struct cli *cli, int argc, char **argv)
             break;
         case 'J':
             cli->json = true;
+            break;
+        case 'N':
+            cli->node = optarg;
+            break;
+        case 'k':
+            cli->node_key = optarg;
             break;
         case 'V':
             (void)puts("ppn " PPN_VERSION);
@@ -247,7 +258,11 @@ int cli_main(int argc, char **argv)
         (void)fputs("ppn: libsodium does not start\n", stderr);
         return CLI_FAILED;
     }
+    code = cli_tunnel_open(&cli);
+    if (code != CLI_OK)
+        return code;
     code = cli.command->run(&cli, argc, argv);
     api_client_close(cli.api);
+    cli_tunnel_close(cli.tunnel);
     return cli.exit >= 0 ? cli.exit : code;
 }

@@ -124,7 +124,7 @@ int cmd_admit(struct cli *cli, int argc, char **argv)
         json_decref(body);
         return code != CLI_OK ? code : cli->exit;
     }
-    if (keys.count > 0)
+    if (cli_signs_here(cli, &keys))
         return cli_finish(cli_sign_admit(cli, &keys, argv[optind], body));
     return decide(cli, argv[optind], "joins", "/admit", body, "is admitted");
 }
@@ -140,7 +140,7 @@ int cmd_deny(struct cli *cli, int argc, char **argv)
     }
     if (!cli_arguments(cli, argc, 1, 1))
         return cli->exit;
-    if (keys.count > 0)
+    if (cli_signs_here(cli, &keys))
         return cli_finish(cli_sign_deny(cli, &keys, argv[optind]));
     return decide(cli, argv[optind], "joins", "/deny", NULL, "is denied");
 }
@@ -168,7 +168,7 @@ int cmd_revoke(struct cli *cli, int argc, char **argv)
     int code = cli_settle_vms(cli, argv[optind], vms);
     if (code != CLI_OK)
         return cli_finish(code);
-    if (keys.count > 0)
+    if (cli_signs_here(cli, &keys))
         return cli_finish(cli_sign_revoke(cli, &keys, argv[optind], reason));
     json_t *body = json_object();
     if (reason[0] != '\0')
@@ -216,8 +216,8 @@ int cmd_invite(struct cli *cli, int argc, char **argv)
         json_decref(body);
         return code != CLI_OK ? code : cli->exit;
     }
-    code = keys.count > 0 ? cli_sign_invite(cli, &keys, body, &answer)
-                          : cli_simple(cli, API_POST, "/v1/invites", body, &answer);
+    code = cli_signs_here(cli, &keys) ? cli_sign_invite(cli, &keys, body, &answer)
+                                      : cli_simple(cli, API_POST, "/v1/invites", body, &answer);
     if (answer != NULL && !cli->json) {
         char left[CLI_TEXT_MAX];
         cli_age_text(cli_number(answer, "expires_unix_ms", 0) - cli_now_ms(), left);

@@ -290,6 +290,8 @@ static void take_message(struct node_join_client *client, struct ppn_slice bytes
     case WIRE_JOIN_DONE:
     case WIRE_JOIN_KEEPALIVE:
     case WIRE_JOIN_REQUEST:
+    case WIRE_JOIN_ADMIN:
+    case WIRE_JOIN_DATA:
         break;
     }
     if (last && client->node->phase != NODE_DENIED) {

@@ -11,10 +11,10 @@
 #include "base/assert.h"
 #include "base/hash.h"
 #include "base/log.h"
-#include "node/gossip.h"
+#include "node/admin_pipe.h"
+#include "node/join_hints.h"
 #include "node/joins.h"
 #include "node/log.h"
-#include "node/mesh.h"
 #include "node/node.h"
 #include "os/os_address.h"
 #include "os/os_clock.h"
@@ -37,6 +37,7 @@ struct session {
     struct wire_channel channel;
     struct ppn_node_id peer;
     uint32_t next_entry;
+    struct node_admin_pipe *pipe; /* of an admin */
     struct admission_request request;
     size_t request_size;
     uint8_t request_bytes[ADMISSION_REQUEST_MAX];
@@ -94,6 +95,7 @@ static void end_session(struct session *session, bool flush)
             os_stream_close(session->stream);
     }
     wire_channel_wipe(&session->channel);
+    node_admin_pipe_close(session->pipe);
     free(session);
     os_listener_release(server->listener);
 }
@@ -130,40 +132,13 @@ static void deny(struct session *session, enum ppn_error error, const char *reas
     end_session(session, told);
 }
 
-static uint32_t add_endpoint(struct wire_join_hint *hint, const struct ppn_endpoint *endpoint)
-{
-    if (hint->endpoint_count < PPN_ENDPOINTS_MAX)
-        hint->endpoints[hint->endpoint_count++] = *endpoint;
-    return hint->endpoint_count;
-}
-
 static bool send_hints(struct session *session)
 {
-    static struct wire_join_hint hints[WIRE_JOIN_HINTS_MAX];
     static uint8_t bytes[WIRE_JOIN_HINTS_BYTES_MAX];
-    struct node *node = session->server->node;
-    struct node_member member;
-    uint32_t cursor = 0, count = 0;
-    while (count < WIRE_JOIN_HINTS_MAX && node_member_next(node, &cursor, &member)) {
-        struct wire_join_hint *hint = &hints[count];
-        struct gossip_member seen;
-        struct ppn_profile profile;
-        struct wg_peer_status status;
-        *hint = (struct wire_join_hint){.node = member.id};
-        if (ppn_node_id_equal(&member.id, &session->peer))
-            continue;
-        if (node_mesh_status(node->mesh, &member.id, &status) == PPN_OK && status.has_endpoint)
-            (void)add_endpoint(hint, &status.endpoint);
-        if (node_gossip_member(node, &member.id, &seen) == PPN_OK &&
-            node_member_profile(&seen, &profile)) {
-            for (uint32_t i = 0; i < profile.candidate_count; i++)
-                (void)add_endpoint(hint, &profile.candidates[i].endpoint);
-        }
-        count += hint->endpoint_count > 0;
-    }
     struct ppn_writer writer = ppn_writer(bytes, sizeof(bytes));
     struct wire_join_message message = {.kind = WIRE_JOIN_PEER_HINTS};
-    if (wire_join_hints_encode(hints, count, &writer) != PPN_OK)
+    uint32_t count = 0;
+    if (node_join_hints(session->server->node, &session->peer, &writer, &count) != PPN_OK)
         return false;
     message.hints = ppn_written(&writer);
     return count == 0 || send_message(session, &message);
@@ -217,6 +192,38 @@ struct redemption {
 };
 
 static void tell_door(struct session *session, struct door_event *event);
+
+static bool on_api_data(void *context, struct ppn_slice bytes)
+{
+    struct session *session = context;
+    struct wire_join_message message = {.kind = WIRE_JOIN_DATA, .data = bytes};
+    if (!send_message(session, &message)) {
+        end_session(session, false);
+        return false;
+    }
+    return !os_stream_congested(session->stream);
+}
+
+static void on_api_end(void *context)
+{
+    struct session *session = context;
+    struct wire_join_message done = {.kind = WIRE_JOIN_DONE};
+    session->pipe = NULL;
+    end_session(session, send_message(session, &done));
+}
+
+static void serve_admin(struct session *session)
+{
+    static const struct node_admin_pipe_handler handler = {.on_data = on_api_data,
+                                                           .on_end = on_api_end};
+    struct node *node = session->server->node;
+    struct ppn_failure why = {0};
+    enum ppn_error error = node_admin_pipe_open(node, &handler, session, &session->pipe, &why);
+    if (error != PPN_OK)
+        deny(session, error, why.text);
+    else if (!send_status(session, WIRE_JOIN_ADMITTED, PPN_OK, ""))
+        end_session(session, false);
+}
 
 static enum admission_standing standing_of(const struct session *session)
 {
@@ -279,6 +286,10 @@ static void say_denied(struct session *session, enum door_denial why)
                                                    "used up or closed elsewhere"},
         [DOOR_DENIED_CROWD] = {PPN_ERROR_BUSY,
                                "too many machines wait here for an admin's word; it tries again"},
+        [DOOR_DENIED_NO_ADMIN] = {PPN_ERROR_UNAUTHORIZED,
+                                  "this key is no admin of the network; ppn admins on a member "
+                                  "lists those that are"},
+        [DOOR_DENIED_ADMINS] = {PPN_ERROR_BUSY, "too many admins ask here at once; try again"},
     };
     deny(session, words[why].error, words[why].text);
 }
@@ -315,6 +326,9 @@ static void tell_door(struct session *session, struct door_event *event)
     case DOOR_TELL:
         tell_members(session);
         return;
+    case DOOR_SERVE:
+        serve_admin(session);
+        return;
     }
     PPN_UNREACHABLE();
 }
@@ -346,7 +360,8 @@ static bool take_message(struct session *session, struct ppn_slice bytes)
 {
     struct wire_join_message message;
     struct node_join_server *server = session->server;
-    struct door_event event = {.kind = DOOR_EVENT_MESSAGE};
+    struct door_event event = {.kind = DOOR_EVENT_MESSAGE,
+                               .admin = node_log_admin(session->server->node->log, &session->peer)};
     uint64_t id = session->id;
     tell_door(session, &event);
     if (find(server, id) == NULL)
@@ -356,6 +371,12 @@ static bool take_message(struct session *session, struct ppn_slice bytes)
         end_session(session, false);
     } else if (message.kind == WIRE_JOIN_REQUEST && state == DOOR_REQUEST) {
         take_request(session, &message);
+    } else if (message.kind == WIRE_JOIN_ADMIN) {
+        event.kind = DOOR_EVENT_ADMIN;
+        tell_door(session, &event);
+    } else if (message.kind == WIRE_JOIN_DATA) {
+        if (state != DOOR_ADMIN || node_admin_pipe_write(session->pipe, message.data) != PPN_OK)
+            end_session(session, false);
     } else if (message.kind == WIRE_JOIN_KEEPALIVE && state == DOOR_PENDING) {
         struct wire_join_message answer = {.kind = WIRE_JOIN_KEEPALIVE};
         if (!send_message(session, &answer))
@@ -400,10 +421,14 @@ static void on_drain(void *context)
 {
     struct session *session = context;
     struct door_event event = {.kind = DOOR_EVENT_DRAINED};
-    if (door_state(&session->server->door, session->id) != DOOR_SENDING)
+    enum door_state state = door_state(&session->server->door, session->id);
+    if (state != DOOR_SENDING && state != DOOR_ADMIN)
         return;
     tell_door(session, &event);
-    send_log(session);
+    if (state == DOOR_SENDING)
+        send_log(session);
+    else
+        node_admin_pipe_resume(session->pipe);
 }
 
 static void on_close(void *context, enum ppn_error reason, const char *text)
@@ -435,9 +460,8 @@ static void rotate_secrets(struct node_join_server *server)
 static enum ppn_error start_channel(struct session *session, bool cookie)
 {
     struct node_join_server *server = session->server;
-    struct ppn_writer nothing = ppn_writer(NULL, 0);
     uint8_t handshake[WIRE_CHANNEL_HANDSHAKE_MAX];
-    nothing = ppn_writer(handshake, sizeof(handshake));
+    struct ppn_writer nothing = ppn_writer(handshake, sizeof(handshake));
     rotate_secrets(server);
     struct wire_channel_config config = {
         .role = WIRE_CHANNEL_SERVER,
@@ -515,9 +539,14 @@ void node_join_server_members(struct node_join_server *server)
 {
     for (uint32_t i = 0; i < DOOR_SESSIONS_MAX; i++) {
         struct session *session = server->sessions[i];
-        if (session == NULL || door_state(&server->door, session->id) != DOOR_PENDING)
+        enum door_state state =
+            session != NULL ? door_state(&server->door, session->id) : DOOR_FREE;
+        if (state != DOOR_PENDING && state != DOOR_ADMIN)
             continue;
-        struct door_event event = {.kind = DOOR_EVENT_STANDING, .standing = standing_of(session)};
+        struct door_event event = {.kind = DOOR_EVENT_STANDING,
+                                   .standing = standing_of(session),
+                                   .admin =
+                                       node_log_admin(session->server->node->log, &session->peer)};
         tell_door(session, &event);
     }
 }

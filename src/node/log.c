@@ -467,6 +467,13 @@ enum ppn_error node_log_open(struct node *node, struct node_log **out, struct pp
     return PPN_OK;
 }
 
+bool node_log_admin(const struct node_log *log, const struct ppn_node_id *id)
+{
+    struct admission_key key = admission_node_key(id);
+    const struct admission_admin *admin = admission_admin_by_key(log->core, &key);
+    return admin != NULL && admin->live;
+}
+
 void node_log_close(struct node_log *log)
 {
     if (log == NULL)

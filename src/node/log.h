@@ -20,6 +20,10 @@ enum ppn_error node_log_open(struct node *node, struct node_log **log,
 /* The loop is about to run: obey what the fold says of this node. */
 void node_log_start(struct node_log *log);
 void node_log_close(struct node_log *log);
+
+/* Whether this key is an admin's by the log as it is now. */
+bool node_log_admin(const struct node_log *log, const struct ppn_node_id *id);
+
 const struct admission *node_log_core(const struct node_log *log);
 
 /* Founds a network: genesis and this node's own admission, durable when it returns. Start-up only.

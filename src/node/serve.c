@@ -20,11 +20,13 @@
 #include "node/serve_internal.h"
 #include "node/views.h"
 #include "os/os_address.h"
+#include "os/os_stream.h"
 
 struct node_serve {
     struct node *node;
-    struct api_backend backend;
-    struct api_server *server;
+    struct api_backend backend, admin_backend;
+    struct api_server *server, *admin_server;
+    char admin_socket[OS_UNIX_PATH_MAX + 1];
     struct node_view_buffer buffer;
 };
 
@@ -214,6 +216,29 @@ static void fill_backend(struct api_backend *backend, struct node *node)
     };
 }
 
+/* What a person with an admin's key may use from afar: to read, and to hand in what was signed. It
+ * is a list of what is there, so that nothing new is open to it by oversight. */
+static void fill_admin_backend(struct api_backend *backend, struct node *node)
+{
+    *backend = (struct api_backend){
+        .context = node,
+        .closed = "an admin from outside can read and hand in what was signed, no more; do this on "
+                  "a member",
+        .status = serve_status,
+        .nodes = serve_nodes,
+        .vms = serve_vms,
+        .joins = node_serve_joins,
+        .log = node_serve_log,
+        .log_export = node_serve_log_export,
+        .log_submit = node_serve_log_submit,
+    };
+}
+
+const char *node_serve_admin_socket(const struct node_serve *serve)
+{
+    return serve->admin_socket;
+}
+
 enum ppn_error node_serve_open(struct node *node, struct node_serve **out,
                                struct ppn_failure *failure)
 {
@@ -224,8 +249,20 @@ enum ppn_error node_serve_open(struct node *node, struct node_serve **out,
         .path = node->options.socket, .group = "ppn", .backend = &serve->backend};
     serve->node = node;
     fill_backend(&serve->backend, node);
+    fill_admin_backend(&serve->admin_backend, node);
     *out = serve;
-    return api_server_open(node->loop, &config, &serve->server, failure);
+    enum ppn_error error = api_server_open(node->loop, &config, &serve->server, failure);
+    if (error != PPN_OK)
+        return error;
+    int size = snprintf(serve->admin_socket, sizeof(serve->admin_socket), "%s%s",
+                        node->options.socket, ".admin");
+    if (size < 0 || (size_t)size >= sizeof(serve->admin_socket))
+        return ppn_fail(failure, PPN_ERROR_TOO_BIG,
+                        "the path of the socket is too long: %s.admin does not fit",
+                        node->options.socket);
+    config =
+        (struct api_server_config){.path = serve->admin_socket, .backend = &serve->admin_backend};
+    return api_server_open(node->loop, &config, &serve->admin_server, failure);
 }
 
 void node_serve_close(struct node_serve *serve)
@@ -233,5 +270,6 @@ void node_serve_close(struct node_serve *serve)
     if (serve == NULL)
         return;
     api_server_close(serve->server);
+    api_server_close(serve->admin_server);
     free(serve);
 }

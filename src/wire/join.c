@@ -35,9 +35,11 @@ static uint32_t field_count(enum wire_join_kind kind)
         return 5;
     case WIRE_JOIN_LOG_BATCH:
     case WIRE_JOIN_PEER_HINTS:
+    case WIRE_JOIN_DATA:
         return 1;
     case WIRE_JOIN_KEEPALIVE:
     case WIRE_JOIN_DONE:
+    case WIRE_JOIN_ADMIN:
         return 0;
     }
     PPN_UNREACHABLE();
@@ -89,8 +91,13 @@ enum ppn_error wire_join_encode(const struct wire_join_message *message, struct 
         PPN_ASSERT(message->hints.size <= WIRE_JOIN_HINTS_BYTES_MAX);
         wire_pack_bin(writer, message->hints);
         break;
+    case WIRE_JOIN_DATA:
+        PPN_ASSERT(message->data.size <= WIRE_JOIN_DATA_MAX);
+        wire_pack_bin(writer, message->data);
+        break;
     case WIRE_JOIN_KEEPALIVE:
     case WIRE_JOIN_DONE:
+    case WIRE_JOIN_ADMIN:
         break;
     }
     return wire_pack_finish(writer);
@@ -126,7 +133,7 @@ enum ppn_error wire_join_decode(struct ppn_slice bytes, struct wire_join_message
     uint64_t kind = wire_read_uint(&reader, UINT32_MAX);
     if (reader.error)
         return reader.error;
-    if (kind < WIRE_JOIN_REQUEST || kind > WIRE_JOIN_DONE)
+    if (kind < WIRE_JOIN_REQUEST || kind > WIRE_JOIN_DATA)
         return PPN_ERROR_UNSUPPORTED;
     message->kind = (enum wire_join_kind)kind;
     wire_array_need(&reader, &array, field_count(message->kind));
@@ -143,8 +150,12 @@ enum ppn_error wire_join_decode(struct ppn_slice bytes, struct wire_join_message
     case WIRE_JOIN_PEER_HINTS:
         message->hints = wire_read_bin(&reader, 1, WIRE_JOIN_HINTS_BYTES_MAX);
         break;
+    case WIRE_JOIN_DATA:
+        message->data = wire_read_bin(&reader, 1, WIRE_JOIN_DATA_MAX);
+        break;
     case WIRE_JOIN_KEEPALIVE:
     case WIRE_JOIN_DONE:
+    case WIRE_JOIN_ADMIN:
         break;
     }
     wire_array_end(&reader, array);

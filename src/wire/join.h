@@ -4,6 +4,7 @@
 /* Messages inside the join channel, one per record: [major, kind, fields...].
  *
  *   joiner -> seed   REQUEST (first), KEEPALIVE, DONE (last)
+ *   admin  -> seed   ADMIN (first), DATA..., DONE (last)
  *   seed -> joiner   STATUS (whenever it changes, and first), LOG_BATCH..., PEER_HINTS...,
  *                    KEEPALIVE, DONE (last)
  *
@@ -11,7 +12,10 @@
  * WIRE_JOIN_KEEPALIVE_MS and closes when nothing came for three times as long. After STATUS
  * admitted the seed sends the log in batches and then hints, then DONE. The joiner trusts none of
  * it before the log verifies: an admission is true when the fold says so, not when STATUS does. A
- * member that lost its way back into the mesh asks in the same way and is admitted at once. */
+ * member that lost its way back into the mesh asks in the same way and is admitted at once.
+ *
+ * Who proved an admin's key may say ADMIN instead. After STATUS admitted DATA carries, both ways, a
+ * stream of the node's HTTP API, of which it may use what is listed in docs/PROTOCOL.md. */
 
 #include "base/facts.h"
 #include "base/id.h"
@@ -27,6 +31,7 @@ enum {
     WIRE_JOIN_REASON_MAX = 255,
     WIRE_JOIN_HINTS_MAX = 64, /* in one message; several may follow each other */
     WIRE_JOIN_MESSAGE_MAX = 64 * 1024,
+    WIRE_JOIN_DATA_MAX = 8 * 1024,
     WIRE_JOIN_KEEPALIVE_MS = 15000
 };
 
@@ -36,7 +41,9 @@ enum wire_join_kind {
     WIRE_JOIN_LOG_BATCH = 3,
     WIRE_JOIN_PEER_HINTS = 4,
     WIRE_JOIN_KEEPALIVE = 5,
-    WIRE_JOIN_DONE = 6
+    WIRE_JOIN_DONE = 6,
+    WIRE_JOIN_ADMIN = 7,
+    WIRE_JOIN_DATA = 8
 };
 
 enum wire_join_state { WIRE_JOIN_PENDING, WIRE_JOIN_DENIED, WIRE_JOIN_ADMITTED };
@@ -70,6 +77,7 @@ struct wire_join_message {
         struct wire_join_status status;
         struct ppn_slice batch; /* wire/log.h */
         struct ppn_slice hints; /* wire_join_hints_* */
+        struct ppn_slice data;
     };
 };
 

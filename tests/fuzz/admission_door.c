@@ -39,7 +39,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             .session = known[data[i + 1] % KNOWN],
             .standing = (enum admission_standing)(data[i + 2] % (ADMISSION_VOID + 1)),
             .has_invite = (data[i + 2] & 64) != 0,
-            .written = (data[i + 2] & 128) != 0};
+            .written = (data[i + 2] & 128) != 0,
+            .admin = (data[i + 2] & 32) != 0};
         enum door_state state = door_state(&door, event.session);
         event.source[15] = data[i + 2];
         now = ppn_after(now, ppn_ms((int64_t)data[i + 3] * data[i + 3]));

@@ -284,10 +284,75 @@ Test(door, what_the_log_says_is_heeded_only_of_those_who_wait)
     cr_assert_eq(update.act, DOOR_NOTHING);
 }
 
+static enum door_act ask_as_admin(uint64_t session, bool admin)
+{
+    cr_assert_eq(tell(session, DOOR_EVENT_MESSAGE), DOOR_NOTHING);
+    step((struct door_event){.kind = DOOR_EVENT_ADMIN, .session = session, .admin = admin});
+    return update.act;
+}
+
+static enum door_act says(uint64_t session, enum door_event_kind kind, bool admin)
+{
+    step((struct door_event){.kind = kind, .session = session, .admin = admin});
+    return update.act;
+}
+
+Test(door, a_few_admins_are_served_and_no_one_else)
+{
+    cr_assert_eq(ask_as_admin(proven_from(50), false), DOOR_DENY);
+    cr_assert_eq(update.denial, DOOR_DENIED_NO_ADMIN);
+    for (uint32_t i = 0; i < DOOR_ADMINS_MAX; i++)
+        cr_assert_eq(ask_as_admin(proven_from(i), true), DOOR_SERVE);
+    cr_assert_eq(ask_as_admin(proven_from(60), true), DOOR_DENY);
+    cr_assert_eq(update.denial, DOOR_DENIED_ADMINS);
+    for (uint32_t i = 0; i < DOOR_PENDING_MAX; i++)
+        (void)waiting_from(100 + i);
+    cr_assert_neq(accept_from(999), 0, "newcomers find a place");
+}
+
+Test(door, who_waits_cannot_become_an_admin)
+{
+    uint64_t waits = waiting_from(1), serves = proven_from(2);
+    cr_assert_eq(ask_as_admin(waits, true), DOOR_END);
+    cr_assert_eq(ask_as_admin(serves, true), DOOR_SERVE);
+    cr_assert_eq(says(serves, DOOR_EVENT_ADMIN, true), DOOR_END, "asked twice");
+}
+
+Test(door, an_admin_that_is_none_any_more_is_out_at_once)
+{
+    uint64_t by_word = proven_from(1), by_log = proven_from(2);
+    cr_assert_eq(ask_as_admin(by_word, true), DOOR_SERVE);
+    cr_assert_eq(ask_as_admin(by_log, true), DOOR_SERVE);
+    cr_assert_eq(says(by_word, DOOR_EVENT_MESSAGE, true), DOOR_NOTHING);
+    cr_assert_eq(says(by_word, DOOR_EVENT_MESSAGE, false), DOOR_END);
+    cr_assert_eq(says(by_log, DOOR_EVENT_STANDING, true), DOOR_NOTHING);
+    cr_assert_eq(says(by_log, DOOR_EVENT_STANDING, false), DOOR_END);
+}
+
+Test(door, an_admin_is_served_for_so_long)
+{
+    uint64_t silent = proven_from(1), busy = proven_from(2);
+    cr_assert_eq(ask_as_admin(silent, true), DOOR_SERVE);
+    cr_assert_eq(ask_as_admin(busy, true), DOOR_SERVE);
+    for (int s = 0; s < DOOR_ADMIN_S - 1; s++) {
+        later(1000);
+        cr_assert_eq(says(busy, DOOR_EVENT_MESSAGE, true), DOOR_NOTHING);
+        cr_assert_eq(ended(), s + 1 == DOOR_ADMIN_SILENCE_S ? 1 : 0);
+    }
+    later(1000);
+    cr_assert_eq(ended(), 1, "however much it says");
+    uint64_t chatty = proven_from(3);
+    cr_assert_eq(ask_as_admin(chatty, true), DOOR_SERVE);
+    for (int i = 1; i < DOOR_ADMIN_MESSAGES_PER_MIN; i++)
+        cr_assert_eq(says(chatty, DOOR_EVENT_MESSAGE, true), DOOR_NOTHING);
+    cr_assert_eq(says(chatty, DOOR_EVENT_MESSAGE, true), DOOR_END);
+}
+
 static void check_shares(void)
 {
     uint32_t sources[DOOR_SESSIONS_MAX] = {0};
     cr_assert_leq(door_count(&door, DOOR_PENDING), DOOR_PENDING_MAX);
+    cr_assert_leq(door_count(&door, DOOR_ADMIN), DOOR_ADMINS_MAX);
     for (uint32_t i = 0; i < DOOR_SESSIONS_MAX; i++) {
         uint32_t source;
         if (door.sessions[i].state == DOOR_FREE)
@@ -311,12 +376,13 @@ Test(door, random_lives)
         ppn_random_init(&random, seed);
         for (int i = 0; i < 2000; i++) {
             uint32_t at = (uint32_t)ppn_random_below(&random, 32);
-            struct door_event event = {.kind = (enum door_event_kind)ppn_random_below(&random, 9),
+            struct door_event event = {.kind = (enum door_event_kind)ppn_random_below(&random, 10),
                                        .session = known[at],
                                        .standing =
                                            (enum admission_standing)ppn_random_below(&random, 6),
                                        .has_invite = ppn_random_below(&random, 2) == 0,
-                                       .written = ppn_random_below(&random, 2) == 0};
+                                       .written = ppn_random_below(&random, 2) == 0,
+                                       .admin = ppn_random_below(&random, 2) == 0};
             enum door_state state = door_state(&door, known[at]);
             event.source[0] = (uint8_t)ppn_random_below(&random, 20);
             if ((event.kind == DOOR_EVENT_PROVEN && state != DOOR_HANDSHAKE) ||

@@ -538,6 +538,8 @@ static void add_joins(struct samples *samples, bool maximal)
         {.kind = WIRE_JOIN_PEER_HINTS,
          .hints = ppn_slice(filler, maximal ? WIRE_JOIN_HINTS_BYTES_MAX : 8)},
         {.kind = WIRE_JOIN_KEEPALIVE},
+        {.kind = WIRE_JOIN_ADMIN},
+        {.kind = WIRE_JOIN_DATA, .data = ppn_slice(filler, maximal ? WIRE_JOIN_DATA_MAX : 8)},
         {.kind = WIRE_JOIN_DONE},
     };
     for (size_t i = 0; i < sizeof(messages) / sizeof(messages[0]); i++) {

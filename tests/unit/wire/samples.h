@@ -13,7 +13,7 @@
 #include "base/slice.h"
 #include "wire/stored.h"
 
-enum { SAMPLES_MAX = 96 };
+enum { SAMPLES_MAX = 104 };
 
 typedef enum ppn_error sample_decode_fn(struct ppn_slice bytes);
 
