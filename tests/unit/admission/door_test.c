@@ -341,6 +341,14 @@ Test(door, an_admin_is_served_for_so_long)
     }
     later(1000);
     cr_assert_eq(ended(), 1, "however much it says");
+    uint64_t slow = proven_from(4);
+    cr_assert_eq(ask_as_admin(slow, true), DOOR_SERVE);
+    for (int i = 0; i < 3; i++) {
+        later(DOOR_ADMIN_SILENCE_S * 1000 - 1);
+        cr_assert_eq(ended(), 0, "a person reads");
+        cr_assert_eq(says(slow, DOOR_EVENT_MESSAGE, true), DOOR_NOTHING);
+    }
+    cr_assert_eq(says(slow, DOOR_EVENT_CLOSED, true), DOOR_NOTHING);
     uint64_t chatty = proven_from(3);
     cr_assert_eq(ask_as_admin(chatty, true), DOOR_SERVE);
     for (int i = 1; i < DOOR_ADMIN_MESSAGES_PER_MIN; i++)
