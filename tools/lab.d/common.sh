@@ -22,19 +22,24 @@ namespace() { echo "ppn-$name-$1"; }
 
 list_labs() { ls "$labs" 2>/dev/null || true; }
 
-# When PID was started, in clock ticks since boot; with the pid it names one process for ever.
-start_time() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
+# PID's state letter and when it was started, in clock ticks since boot; nothing when there is no
+# such process. One read for both: between two reads a zombie may go, and then look alive.
+state_and_start() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f1,20; }
 
 # remember PID FILE: so that alive and the signals below never hit another process with that pid.
-remember() { echo "$1 $(start_time "$1")" >"$2"; }
+remember() {
+    local state started
+    read -r state started < <(state_and_start "$1") || true
+    echo "$1 $started" >"$2"
+}
 
 # The pid in FILE if that very process still runs (a zombie does not), else nothing.
 alive() {
-    local pid started state
-    read -r pid started 2>/dev/null <"$1" || return 1
-    [ -n "$started" ] && [ "$(start_time "$pid")" = "$started" ] || return 1
-    state=$(sed 's/.*) //' "/proc/$pid/stat" 2>/dev/null | cut -c1)
-    [ "$state" != Z ] && echo "$pid"
+    local pid remembered state started
+    read -r pid remembered 2>/dev/null <"$1" || return 1
+    read -r state started < <(state_and_start "$pid") || return 1
+    [ -n "$remembered" ] && [ "$started" = "$remembered" ] || return 1
+    [[ $state != [ZX] ]] && echo "$pid"
 }
 
 # wait_gone FILE TENTHS: until the process in FILE has ended; 1 when it has not by then.
