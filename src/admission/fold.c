@@ -231,6 +231,14 @@ static bool claims_free(struct admission *log, uint32_t index)
     return true;
 }
 
+/* An admission that knew of a REKEY names the key that it means. */
+static void take_force(const struct admission *log, struct admission_person *node, uint32_t index)
+{
+    node->force = index + 1;
+    if (node->rekey != 0 && before(log, node->rekey - 1, index))
+        node->rekey = 0;
+}
+
 static void take_admission(struct admission *log, uint32_t index)
 {
     const struct admission_item *item = &log->items[index];
@@ -256,7 +264,7 @@ static void take_admission(struct admission *log, uint32_t index)
     }
     bool by_admin = item->kind == ADMISSION_ADMIT;
     if (by_admin || node->force == 0 || log->items[node->force - 1].kind == ADMISSION_REDEEM)
-        node->force = index + 1;
+        take_force(log, node, index);
 }
 
 static void take_rekey(struct admission *log, uint32_t index)

@@ -159,9 +159,13 @@ static void take(struct state *s, uint32_t index)
     s->counted[index] = true;
     s->fold->live[index] = !revoked(s, e->subject);
     int old = s->force[e->subject];
-    if (s->fold->live[index] &&
-        (kind == ADMISSION_ADMIT || old < 0 || s->m->entries[old].entry.kind == ADMISSION_REDEEM))
-        s->force[e->subject] = (int)index;
+    if (!s->fold->live[index] ||
+        (kind != ADMISSION_ADMIT && old >= 0 && s->m->entries[old].entry.kind != ADMISSION_REDEEM))
+        return;
+    s->force[e->subject] = (int)index;
+    int rekey = s->rekey[e->subject];
+    if (rekey >= 0 && before(s, (uint32_t)rekey, index))
+        s->rekey[e->subject] = -1;
 }
 
 static void find_epochs(struct state *s)
