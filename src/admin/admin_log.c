@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
 #include "admin/admin_log.h"
 
-#include "admission/entry.h"
+#include "admission/checkpoint.h"
 #include "base/assert.h"
 
 static enum ppn_error add_all(struct admission *log, struct ppn_slice left, struct ppn_wall now,
@@ -11,13 +11,17 @@ static enum ppn_error add_all(struct admission *log, struct ppn_slice left, stru
     while (left.size > 0) {
         uint32_t size = left.size >= 4 ? ppn_read_u32(left.data) : 0;
         count++;
-        if (size == 0 || size > ADMISSION_ENVELOPE_MAX || size > left.size - 4)
+        if (size == 0 || size > ADMISSION_RECORD_MAX || size > left.size - 4)
             return ppn_fail(failure, PPN_ERROR_CORRUPT, "the log is cut short at entry %u", count);
         enum ppn_error error = admin_log_add(log, now, ppn_slice(left.data + 4, size), failure);
         if (error != PPN_OK)
             return error;
         left = ppn_slice(left.data + 4 + size, left.size - 4 - size);
     }
+    struct ppn_hash staged;
+    if (admission_staged(log, &staged, &count))
+        return ppn_fail(failure, PPN_ERROR_CORRUPT,
+                        "the log is cut short within its checkpoint; ask again");
     if (count == 0)
         return ppn_fail(failure, PPN_ERROR_NOT_FOUND,
                         "this node has no log yet: it is no member of a network");
@@ -52,6 +56,7 @@ enum ppn_error admin_log_add(struct admission *log, struct ppn_wall now, struct 
     switch (verdict) {
     case ADMISSION_ACCEPTED:
     case ADMISSION_KNOWN:
+    case ADMISSION_STAGED:
         return PPN_OK;
     case ADMISSION_PENDING:
         return ppn_fail(failure, PPN_ERROR_CORRUPT, "an entry follows others that are missing");

@@ -11,7 +11,7 @@
 
 enum { ADMIN_EXPORT_MAX = 256 * 1024 * 1024 }; /* ADMISSION_ENTRIES_MAX of the largest */
 
-/* exported: envelopes, each behind 4 bytes of length, as GET /v1/log/export gives them. network is
+/* exported: envelopes and records, each behind 4 bytes of length, as GET /v1/log/export gives them. network is
  * the id that the genesis must have; zero takes what comes (and the caller shows it). On PPN_OK
  * *log is the caller's to admission_free. CORRUPT: cut short, an entry that does not verify, or one
  * whose ancestors are missing; NOT_FOUND: no entry at all; NO_MEMORY. */

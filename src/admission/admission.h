@@ -66,7 +66,9 @@ enum admission_update_kind {
     ADMISSION_HEADS_CHANGED,
     ADMISSION_EQUIVOCATION,  /* `author` signed two entries with one number: alarm */
     ADMISSION_SEAL_CONFLICT, /* two seals with one number: an authority runs twice; alarm */
-    ADMISSION_FROZEN         /* root raised the version above this program's: update it; alarm */
+    ADMISSION_CLOSED, /* the log now begins with a checkpoint: store admission_transfer_at anew,
+                         all of it, in place of all that was stored, in one step */
+    ADMISSION_FROZEN  /* root raised the version above this program's: update it; alarm */
 };
 
 struct admission_update_item {
@@ -75,6 +77,7 @@ struct admission_update_item {
     struct ppn_slice bytes;         /* PERSIST: envelope; owned by the log, lives as long as it */
     struct admission_member member; /* MEMBER_* */
     struct admission_key author;    /* EQUIVOCATION */
+    uint32_t lost; /* CLOSED: entries of this log that have no place beyond the checkpoint */
 };
 
 /* A list that the caller owns; zero-initialise once, reset between steps, free at the end. Each
@@ -94,6 +97,7 @@ enum admission_verdict {
     ADMISSION_ACCEPTED, /* new, in the log now, with every pending entry that waited for it */
     ADMISSION_KNOWN,    /* already there, or already pending */
     ADMISSION_PENDING,  /* fine so far; a parent is missing: admission_missing names it */
+    ADMISSION_STAGED,   /* part of a checkpoint; more of it must come: admission_staged_count */
     ADMISSION_REFUSED   /* changes nothing, now or later: the sender's fault, text in *why */
 };
 

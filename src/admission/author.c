@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "admission/kept.h"
 #include "admission/state.h"
 #include "base/assert.h"
 
@@ -14,7 +15,7 @@ static uint32_t chain_end(const struct admission *log, const struct admission_ke
     if (!admission_person_find(log, author, &person))
         return 0;
     uint32_t best = log->persons[person].last_authored;
-    if (best == 0 || log->persons[person].fork_seq == 0)
+    if (best == 0 || (log->persons[person].fork_seq == 0 && log->persons[person].kept_seq == 0))
         return best;
     for (uint32_t at = log->persons[person].first_authored; at != 0;
          at = log->items[at - 1].next_of_author)
@@ -60,26 +61,54 @@ static uint64_t seal_of_parents(const struct admission *log, const struct admiss
         uint32_t index;
         bool known = admission_item_find(log, &entry->parents[i], &index);
         PPN_ASSERT(known);
-        const struct admission_item *item = &log->items[index];
-        uint64_t number =
-            item->kind == ADMISSION_SEAL ? log->control[item->control].number : item->seal;
+        uint64_t number = admission_seal_after(log, index);
         seal = number > seal ? number : seal;
     }
     return seal;
 }
 
+static void past_of_parents(const struct admission *log, const struct admission_entry *entry,
+                            struct admission_past *past)
+{
+    struct admission_attempt attempt = {.entry = *entry};
+    struct ppn_hash missing;
+    bool there = admission_find_parents(log, &attempt, &missing);
+    PPN_ASSERT(there);
+    admission_past_of(log, attempt.parents, attempt.parent_count, past);
+}
+
 static void fill_seal(const struct admission *log, struct admission_entry *entry)
 {
-    uint32_t parents[ADMISSION_PARENTS_MAX];
     struct admission_past past;
-    for (uint32_t i = 0; i < entry->parent_count; i++) {
-        bool known = admission_item_find(log, &entry->parents[i], &parents[i]);
-        PPN_ASSERT(known);
-    }
-    admission_past_of(log, parents, entry->parent_count, &past);
+    past_of_parents(log, entry, &past);
     entry->as.seal_of.number = entry->seal + 1;
     entry->as.seal_of.members = admission_seal_members(log, &past);
     admission_past_free(&past);
+}
+
+static enum ppn_error fill_checkpoint(const struct admission *log, struct admission_entry *entry,
+                                      struct ppn_failure *why)
+{
+    struct admission_past past;
+    struct admission_base base;
+    past_of_parents(log, entry, &past);
+    enum ppn_error error = admission_checkpoint_at(log, &past, entry->time_unix_ms, &base, why);
+    admission_past_free(&past);
+    if (error != PPN_OK)
+        return error;
+    entry->as.checkpoint.number = admission_checkpoint_now(log).number + 1;
+    entry->as.checkpoint.digest = base.digest;
+    entry->as.checkpoint.records = base.count;
+    for (uint32_t i = 0; i < entry->parent_count; i++) {
+        uint32_t index;
+        bool known = admission_item_find(log, &entry->parents[i], &index);
+        PPN_ASSERT(known);
+        uint32_t height = log->items[index].height + 1;
+        if (height > entry->as.checkpoint.height)
+            entry->as.checkpoint.height = height;
+    }
+    admission_base_free(&base);
+    return PPN_OK;
 }
 
 static int compare_keys(const void *a, const void *b)
@@ -122,6 +151,8 @@ enum ppn_error admission_make_body(const struct admission *log, const struct adm
     entry->seal = seal_of_parents(log, entry);
     if (entry->kind == ADMISSION_SEAL)
         fill_seal(log, entry);
+    if (entry->kind == ADMISSION_CHECKPOINT && (error = fill_checkpoint(log, entry, why)) != PPN_OK)
+        return error;
     error = admission_body_encode(entry, body);
     if (error != PPN_OK)
         return ppn_fail(why, error, "a field of the %s entry is out of range",

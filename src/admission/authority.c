@@ -311,11 +311,14 @@ bool admission_policy_rules(const struct admission *log, const struct admission_
                             uint32_t control)
 {
     const struct admission_control *policy = &log->control[control];
-    uint64_t due = log->items[policy->index].seal + policy->delay;
-    if (policy->delay == 0 || !ADMISSION_RULE(log, POLICY_DELAY))
+    const struct admission_item *item = &log->items[policy->index];
+    uint64_t due = item->seal + policy->delay;
+    if (policy->delay == 0 || (item->mark.flags & ADMISSION_KEPT_RULES) != 0 ||
+        !ADMISSION_RULE(log, POLICY_DELAY))
         return true;
     for (uint32_t i = a->seal_count; i-- > 0;) {
-        if (seal_number(log, a->seals[i]) >= due &&
+        bool counted = item->mark.kept && log->items[a->seals[i]].mark.kept;
+        if (seal_number(log, a->seals[i]) >= due && !counted &&
             admission_before(log, policy->index, a->seals[i]))
             return true;
     }
@@ -344,7 +347,6 @@ static void find_policy(const struct admission *log, struct admission_authority 
     uint32_t ruling = log->items[a->generation].control;
     if (ruling != 0 && !admission_before(log, a->generation, log->control[last].index))
         a->policy.root = log->control[ruling].policy.root;
-    a->grace = a->policy.grace;
 }
 
 bool admission_removed(const struct admission *log, const struct admission_authority *a,
@@ -398,6 +400,7 @@ void admission_authority_make(const struct admission *log, const struct admissio
     judge_removals(log, a);
     judge_grants(log, a);
     find_policy(log, a);
+    a->grace = a->policy.grace;
     find_seals(log, a);
     if (!a->clean) {
         judge_removals(log, a);

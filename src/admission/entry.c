@@ -16,7 +16,7 @@ const char *admission_kind_name(enum admission_kind kind)
 {
     static const char *const names[] = {"unknown", "genesis", "admit",     "deny",         "revoke",
                                         "invite",  "redeem",  "admin-add", "admin-remove", "rekey",
-                                        "policy",  "seal",    "recover"};
+                                        "policy",  "seal",    "recover",   "checkpoint"};
     uint32_t number = (uint32_t)kind;
     return names[number < sizeof names / sizeof names[0] ? number : 0];
 }
@@ -64,7 +64,7 @@ static void pack_body(struct admission_pack *pack, struct admission_entry *entry
     admission_pack_fixed(pack, entry->network.bytes, PPN_HASH_SIZE);
     uint32_t kind = (uint32_t)entry->kind;
     admission_pack_u32(pack, &kind, 1, UINT8_MAX);
-    if (pack->error == PPN_OK && kind > ADMISSION_RECOVER)
+    if (pack->error == PPN_OK && kind > ADMISSION_CHECKPOINT)
         admission_pack_fail(pack, PPN_ERROR_VERSION);
     if (pack->error != PPN_OK)
         return;

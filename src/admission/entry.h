@@ -29,7 +29,8 @@ enum {
     ADMISSION_RECOVERY_MAX = 8,
     ADMISSION_CUTS_MAX = 16,
     ADMISSION_REASON_MAX = 160,
-    ADMISSION_USES_MAX = 1024, /* of one invite */
+    ADMISSION_USES_MAX = 1024,              /* of one invite */
+    ADMISSION_BASE_RECORDS_MAX = 69 * 1024, /* what one checkpoint keeps; see kept.h */
     ADMISSION_SIGNATURES_MAX = 1 + ADMISSION_COSIGNERS_MAX,
     ADMISSION_ENVELOPE_MAX =
         ADMISSION_BODY_MAX + 16 + ADMISSION_SIGNATURES_MAX * (ADMISSION_SIGNATURE_SIZE + 2),
@@ -49,7 +50,8 @@ enum admission_kind {
     ADMISSION_REKEY = 9,        /* a node changes its own WireGuard key */
     ADMISSION_POLICY = 10,      /* root changes quorums or raises the version */
     ADMISSION_SEAL = 11,        /* root or a sealer closes an epoch, renews leases */
-    ADMISSION_RECOVER = 12      /* recovery keys replace the root keys */
+    ADMISSION_RECOVER = 12,     /* recovery keys replace the root keys */
+    ADMISSION_CHECKPOINT = 13   /* closes what came before; see admission/checkpoint.h */
 };
 
 /* Roles of a node: bits of `roles`. */
@@ -170,6 +172,14 @@ struct admission_recover {
     struct admission_cut cuts[ADMISSION_CUTS_MAX]; /* of old root keys, ascending */
 };
 
+/* What is kept of the entries before it, and nothing else, is what later rules see of them. */
+struct admission_checkpoint {
+    uint64_t number;        /* 1 more than the checkpoint among its ancestors */
+    struct ppn_hash digest; /* of the records that are kept; see PROTOCOL */
+    uint32_t records;       /* how many */
+    uint32_t height;        /* its own: the longest way from the genesis, which ends to be seen */
+};
+
 struct admission_entry {
     uint32_t version;
     struct ppn_hash network; /* id of the genesis; zero in the genesis itself */
@@ -196,6 +206,7 @@ struct admission_entry {
         struct admission_policy policy;
         struct admission_seal seal_of;
         struct admission_recover recover;
+        struct admission_checkpoint checkpoint;
     } as;
 };
 

@@ -97,6 +97,10 @@ static void describe_act(const struct admission *log, const struct admission_ent
         snprintf(text, 320, "replaces the root keys with %u new one%s",
                  entry->as.recover.root_count, entry->as.recover.root_count == 1 ? "" : "s");
         return;
+    case ADMISSION_CHECKPOINT:
+        snprintf(text, 320, "closes the log, number %llu: what is still needed of it is %u records",
+                 (unsigned long long)entry->as.checkpoint.number, entry->as.checkpoint.records);
+        return;
     }
     PPN_UNREACHABLE();
 }
@@ -151,6 +155,8 @@ static const char *void_reason(enum admission_void why)
         return "void: the node that signed it was no member";
     case ADMISSION_VOID_CONFLICT:
         return "void: another entry has the same number or base";
+    case ADMISSION_VOID_CLOSED:
+        return "void: a checkpoint closed the log before it";
     }
     return "void";
 }
@@ -214,7 +220,7 @@ static void add_authority(const struct admission *log, struct admission_audit *a
             if (gives && control->index != index && admission_before(log, control->index, index))
                 found = control->index;
         }
-        if (log->items[index].kind == ADMISSION_REDEEM)
+        if (log->items[index].kind == ADMISSION_REDEEM && log->items[index].facts != 0)
             found = log->facts[log->items[index].facts - 1].invite;
         if (found == UINT32_MAX)
             return;

@@ -10,24 +10,23 @@
  * thing the same one wins everywhere; ancestors come before descendants in it. */
 
 struct ranked {
-    uint64_t epoch;
-    uint32_t kind;
-    uint32_t height;
-    struct ppn_hash id;
+    const struct admission_item *item;
     uint32_t index;
 };
 
 static int compare_ranked(const void *one, const void *two)
 {
     const struct ranked *a = one, *b = two;
-    if (a->epoch != b->epoch)
-        return a->epoch < b->epoch ? -1 : 1;
-    if (a->kind != b->kind)
-        return a->kind < b->kind ? -1 : 1;
-    if (a->height != b->height)
-        return a->height < b->height ? -1 : 1;
-    return ppn_hash_compare(&a->id, &b->id);
+    return admission_rank(a->item, b->item);
 }
+
+#ifdef ADMISSION_MUTANTS
+static int compare_arrived(const void *one, const void *two)
+{
+    const struct ranked *a = one, *b = two;
+    return (a->item > b->item) - (a->item < b->item);
+}
+#endif
 
 static struct admission_facts *facts_of(struct admission *log, uint32_t index)
 {
@@ -43,7 +42,7 @@ static bool before(const struct admission *log, uint32_t index, uint32_t of)
 static void find_epochs(struct admission *log)
 {
     for (uint32_t i = 0; i < log->count; i++)
-        log->items[i].epoch = UINT64_MAX;
+        log->items[i].epoch = log->items[i].mark.kept ? 0 : UINT64_MAX;
     log->covered = 0;
     for (uint32_t s = 0; s < log->now.seal_count; s++) {
         uint32_t seal = log->now.seals[s];
@@ -74,7 +73,13 @@ static void judge_items(struct admission *log)
         struct admission_item *item = &log->items[i];
         uint32_t by = 0;
         enum admission_void why = ADMISSION_VOID_NOT;
-        if (item->kind == ADMISSION_REDEEM || item->kind == ADMISSION_REKEY) {
+        if (item->mark.inert) {
+            why = ADMISSION_VOID_CLOSED;
+        } else if (item->mark.kept && item->kind != ADMISSION_SEAL) {
+            why = (enum admission_void)item->mark.why;
+        } else if (item->kind == ADMISSION_CHECKPOINT) {
+            why = ADMISSION_VOID_NOT;
+        } else if (item->kind == ADMISSION_REDEEM || item->kind == ADMISSION_REKEY) {
             why = ADMISSION_VOID_WITNESS;
         } else if (item->kind == ADMISSION_RECOVER) {
             bool rules = (a->state[item->control] & ADMISSION_STANDS) != 0;
@@ -95,8 +100,10 @@ static void reset_persons(struct admission *log)
         log->persons[i].force = log->persons[i].rekey = 0;
         log->persons[i].revoked = false;
     }
-    for (uint32_t i = 0; i < log->facts_count; i++)
-        log->facts[i].used = log->facts[i].last = 0;
+    for (uint32_t i = 0; i < log->facts_count; i++) {
+        log->facts[i].used = log->facts[i].used_before;
+        log->facts[i].last = 0;
+    }
     admission_table_clear(&log->wg_claims);
     admission_table_clear(&log->address_claims);
     for (uint32_t i = 0; i < log->count; i++) {
@@ -205,7 +212,8 @@ static uint32_t denial(const struct admission *log, uint32_t index)
         const struct admission_item *deny = &log->items[at - 1];
         if (deny->kind != ADMISSION_DENY || deny->why != ADMISSION_VOID_NOT)
             continue;
-        bool knew = before(log, at - 1, index) && item->kind == ADMISSION_ADMIT;
+        bool knew = before(log, at - 1, index) && item->kind == ADMISSION_ADMIT &&
+                    !(item->mark.late && deny->mark.kept);
         if (!knew && !before(log, index, at - 1) && ADMISSION_RULE(log, DENY_BEATS_ADMIT))
             return at;
     }
@@ -237,6 +245,22 @@ static void take_force(const struct admission *log, struct admission_person *nod
     node->force = index + 1;
     if (node->rekey != 0 && before(log, node->rekey - 1, index))
         node->rekey = 0;
+}
+
+/* What a checkpoint kept was judged for good; only a revocation made since can end it. */
+static void take_kept(struct admission *log, uint32_t index)
+{
+    const struct admission_item *item = &log->items[index];
+    struct admission_person *node = &log->persons[item->subject];
+    admission_claim_kept(log, index);
+    if (item->why != ADMISSION_VOID_NOT)
+        return;
+    if (node->revoked && item->kind != ADMISSION_REKEY)
+        set_void(log, index, ADMISSION_VOID_REVOKED, revocation(log, item->subject, index, true));
+    else if ((item->mark.flags & ADMISSION_KEPT_FORCE) != 0)
+        node->force = index + 1;
+    else if ((item->mark.flags & ADMISSION_KEPT_REKEY) != 0 && node->force != 0)
+        node->rekey = index + 1;
 }
 
 static void take_admission(struct admission *log, uint32_t index)
@@ -272,10 +296,10 @@ static void take_rekey(struct admission *log, uint32_t index)
     const struct admission_item *item = &log->items[index];
     struct admission_person *node = &log->persons[item->subject];
     judge_by_node(log, index);
-    if (item->why != ADMISSION_VOID_NOT || node->force == 0 || !claims_free(log, index))
+    if (item->why != ADMISSION_VOID_NOT || !claims_free(log, index))
         return;
     admission_claim(log, index);
-    if (!before(log, index, node->force - 1))
+    if (node->force != 0 && !before(log, index, node->force - 1))
         node->rekey = index + 1;
 }
 
@@ -284,13 +308,17 @@ static uint32_t rank_admissions(const struct admission *log, struct ranked *rank
     uint32_t count = 0;
     for (uint32_t i = 0; i < log->count; i++) {
         const struct admission_item *item = &log->items[i];
-        if (item->kind != ADMISSION_ADMIT && item->kind != ADMISSION_REDEEM &&
-            item->kind != ADMISSION_REKEY)
-            continue;
-        bool ordered = ADMISSION_RULE(log, USES_ORDER);
-        ranked[count++] =
-            (struct ranked){item->epoch, item->kind, ordered ? item->height : i, item->id, i};
+        bool admission = item->kind == ADMISSION_ADMIT || item->kind == ADMISSION_REDEEM ||
+                         item->kind == ADMISSION_REKEY;
+        if (admission && !item->mark.inert)
+            ranked[count++] = (struct ranked){item, i};
     }
+#ifdef ADMISSION_MUTANTS
+    if (!ADMISSION_RULE(log, USES_ORDER)) {
+        qsort(ranked, count, sizeof *ranked, compare_arrived);
+        return count;
+    }
+#endif
     qsort(ranked, count, sizeof *ranked, compare_ranked);
     return count;
 }
@@ -326,7 +354,9 @@ static void fold(struct admission *log)
     struct ranked *ranked = admission_take(log->count, sizeof *ranked);
     uint32_t count = rank_admissions(log, ranked);
     for (uint32_t i = 0; i < count; i++) {
-        if (log->items[ranked[i].index].kind == ADMISSION_REKEY)
+        if (log->items[ranked[i].index].mark.kept)
+            take_kept(log, ranked[i].index);
+        else if (log->items[ranked[i].index].kind == ADMISSION_REKEY)
             take_rekey(log, ranked[i].index);
         else
             take_admission(log, ranked[i].index);
@@ -342,9 +372,17 @@ static bool same_member(const struct admission_member *a, const struct admission
            ppn_hash_equal(&a->entry, &b->entry);
 }
 
-/* Removals of all, then the rest, both in ascending order of node id. */
-static void report(const struct admission *log, const struct admission_member *old,
-                   uint32_t old_count, struct admission_update *update)
+struct admission_member *admission_members_copy(const struct admission *log, uint32_t *count)
+{
+    *count = log->member_count;
+    struct admission_member *copy = admission_take(*count, sizeof *copy);
+    for (uint32_t i = 0; i < *count; i++)
+        copy[i] = *admission_member_at(log, i);
+    return copy;
+}
+
+void admission_members_report(const struct admission *log, const struct admission_member *old,
+                              uint32_t old_count, struct admission_update *update)
 {
     for (uint32_t i = 0; i < old_count; i++) {
         if (admission_member_by_id(log, &old[i].id) == NULL)
@@ -364,12 +402,10 @@ static void report(const struct admission *log, const struct admission_member *o
 
 void admission_fold_all(struct admission *log, struct admission_update *update)
 {
-    uint32_t count = log->member_count;
-    struct admission_member *old = admission_take(count, sizeof *old);
-    for (uint32_t i = 0; i < count; i++)
-        old[i] = *admission_member_at(log, i);
+    uint32_t count;
+    struct admission_member *old = admission_members_copy(log, &count);
     fold(log);
-    report(log, old, count, update);
+    admission_members_report(log, old, count, update);
     free(old);
 }
 

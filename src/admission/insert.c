@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "admission/checkpoint.h"
 #include "admission/state.h"
 #include "base/assert.h"
 
@@ -89,6 +90,7 @@ static uint32_t subject_of(struct admission *log, const struct admission_entry *
     case ADMISSION_POLICY:
     case ADMISSION_SEAL:
     case ADMISSION_RECOVER:
+    case ADMISSION_CHECKPOINT:
     default:
         return UINT32_MAX;
     }
@@ -145,6 +147,7 @@ static void add_control(struct admission *log, uint32_t index, const struct admi
     case ADMISSION_INVITE:
     case ADMISSION_REDEEM:
     case ADMISSION_REKEY:
+    case ADMISSION_CHECKPOINT:
     default:
         return;
     }
@@ -182,6 +185,8 @@ static void add_facts(struct admission *log, uint32_t index, const struct admiss
         facts.roles = entry->as.invite.roles;
         facts.lease_ms = entry->as.invite.lease_ms;
         facts.uses = entry->as.invite.uses;
+        if (log->items[index].mark.kept)
+            facts.used = facts.used_before = (uint32_t)log->items[index].mark.value;
         facts.expires_unix_ms = entry->as.invite.expires_unix_ms;
     } else if (entry->kind == ADMISSION_REKEY) {
         wg_key = entry->as.rekey.wg_key;
@@ -218,6 +223,8 @@ static void link_item(struct admission *log, uint32_t index)
         author->first_authored = index + 1;
     author->last_authored = index + 1;
     author->authored++;
+    if (item->mark.kept && item->seq > author->kept_seq)
+        author->kept_seq = item->seq;
     if (forks && !author->watched) {
         watch(log, item->author);
     } else if (author->watched) {
@@ -253,9 +260,12 @@ static void drop_head(struct admission *log, const struct ppn_hash *id)
 static void update_heads(struct admission *log, const struct admission_attempt *attempt)
 {
     for (uint32_t i = 0; i < attempt->entry.parent_count; i++) {
-        if (!log->items[attempt->parents[i]].has_child)
+        uint32_t parent;
+        if (!admission_item_find(log, &attempt->entry.parents[i], &parent))
+            continue;
+        if (!log->items[parent].has_child)
             drop_head(log, &attempt->entry.parents[i]);
-        log->items[attempt->parents[i]].has_child = true;
+        log->items[parent].has_child = true;
     }
     void *grown = log->heads;
     admission_grow(&grown, &log->head_capacity, log->head_count + 1, sizeof *log->heads);
@@ -270,12 +280,38 @@ static void update_heads(struct admission *log, const struct admission_attempt *
 
 static void copy_bytes(struct admission_item *item, const struct admission_attempt *attempt)
 {
-    _Static_assert(ADMISSION_ENVELOPE_MAX <= UINT16_MAX, "sizes fit 16 bits");
+    _Static_assert(ADMISSION_RECORD_MAX <= UINT16_MAX, "sizes fit 16 bits");
     item->size = (uint16_t)attempt->bytes.size;
     item->bytes = admission_take(item->size, 1);
     memcpy(item->bytes, attempt->bytes.data, item->size);
+    item->envelope_at = (uint16_t)attempt->envelope_at;
+    item->envelope_size = (uint16_t)attempt->envelope_size;
     item->body_at = (uint16_t)(attempt->envelope.body.data - attempt->bytes.data);
     item->body_size = (uint16_t)attempt->envelope.body.size;
+}
+
+static void set_meaning(struct admission *log, uint32_t index, struct admission_attempt *attempt)
+{
+    const struct admission_entry *entry = &attempt->entry;
+    struct admission_item *item = &log->items[index];
+    if (item->mark.inert) {
+        item->why = ADMISSION_VOID_CLOSED;
+        if (entry->kind == ADMISSION_SEAL)
+            item->mark.value = entry->as.seal_of.number;
+        return;
+    }
+    add_control(log, index, entry);
+    if (entry->kind == ADMISSION_POLICY)
+        log->control[log->items[index].control].delay =
+            attempt->mark.kept ? (uint32_t)attempt->mark.value : attempt->delay;
+    add_facts(log, index, entry);
+    if (entry->kind == ADMISSION_INVITE)
+        push(&log->invites, &log->invite_count, &log->invite_capacity, index);
+    if (entry->kind == ADMISSION_GENESIS) {
+        log->network = attempt->id;
+        bool fits = ppn_text_copy(log->name, sizeof log->name, entry->as.genesis.network);
+        PPN_ASSERT(fits);
+    }
 }
 
 uint32_t admission_insert(struct admission *log, struct admission_attempt *attempt)
@@ -287,12 +323,14 @@ uint32_t admission_insert(struct admission *log, struct admission_attempt *attem
     uint32_t author = admission_person(log, &entry->author);
     for (uint32_t i = 0; i < entry->cosigner_count; i++)
         admission_person(log, &entry->cosigners[i]);
-    uint32_t subject = subject_of(log, entry);
+    uint32_t subject = attempt->mark.inert ? UINT32_MAX : subject_of(log, entry);
     uint32_t index = log->count++;
     log->items[index] = (struct admission_item){
         .id = attempt->id,
         .kind = (uint8_t)entry->kind,
+        .mark = attempt->mark,
         .root_tier = attempt->root_tier,
+        .has_child = attempt->mark.kept,
         .cosigners = (uint8_t)entry->cosigner_count,
         .quorum = (uint8_t)attempt->quorum,
         .author = author,
@@ -301,24 +339,15 @@ uint32_t admission_insert(struct admission *log, struct admission_attempt *attem
         .height = attempt->height,
         .seq = entry->seq,
         .seal = entry->seal,
-        .epoch = UINT64_MAX,
+        .epoch = attempt->mark.kept ? 0 : UINT64_MAX,
         .time_unix_ms = entry->time_unix_ms,
         .past = attempt->past,
     };
     attempt->past = (struct admission_past){0};
     copy_bytes(&log->items[index], attempt);
     link_item(log, index);
-    add_control(log, index, entry);
-    if (entry->kind == ADMISSION_POLICY)
-        log->control[log->items[index].control].delay = attempt->delay;
-    add_facts(log, index, entry);
-    if (entry->kind == ADMISSION_INVITE)
-        push(&log->invites, &log->invite_count, &log->invite_capacity, index);
-    if (entry->kind == ADMISSION_GENESIS) {
-        log->network = attempt->id;
-        bool fits = ppn_text_copy(log->name, sizeof log->name, entry->as.genesis.network);
-        PPN_ASSERT(fits);
-    }
-    update_heads(log, attempt);
+    set_meaning(log, index, attempt);
+    if (!attempt->mark.kept)
+        update_heads(log, attempt);
     return index;
 }

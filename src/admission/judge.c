@@ -14,10 +14,56 @@ static bool in_past(const struct admission_attempt *attempt, uint32_t index)
     return admission_past_has(&attempt->past, index);
 }
 
+uint64_t admission_seal_after(const struct admission *log, uint32_t index)
+{
+    const struct admission_item *item = &log->items[index];
+    if (item->kind != ADMISSION_SEAL)
+        return item->seal;
+    return item->mark.inert ? item->mark.value : log->control[item->control].number;
+}
+
+bool admission_author_known(const struct admission *log, const struct admission_entry *entry)
+{
+    uint32_t person;
+    if (!admission_person_find(log, &entry->author, &person))
+        return false;
+    bool node = entry->kind == ADMISSION_REDEEM || entry->kind == ADMISSION_REKEY;
+    return node ? log->persons[person].first_about != 0 : log->persons[person].admin != 0;
+}
+
+/* Heights and seals follow from the parents. Of a late entry some are no longer there: its seal
+ * lies between those that are and what the checkpoint had seen. */
+static enum ppn_error judge_place(const struct admission *log, struct admission_attempt *attempt,
+                                  struct ppn_failure *why)
+{
+    const struct admission_entry *entry = &attempt->entry;
+    uint64_t seal = 0, most = 0;
+    for (uint32_t i = 0; i < attempt->parent_count; i++) {
+        const struct admission_item *parent = &log->items[attempt->parents[i]];
+        uint64_t number = admission_seal_after(log, attempt->parents[i]);
+        bool implied = attempt->mark.late && attempt->parents[i] + 1 == log->checkpoint;
+        most = number > most ? number : most;
+        seal = !implied && number > seal ? number : seal;
+        attempt->height =
+            parent->height + 1 > attempt->height ? parent->height + 1 : attempt->height;
+    }
+    bool fits =
+        attempt->mark.late ? entry->seal >= seal && entry->seal <= most : entry->seal == seal;
+    if (!fits || (entry->kind == ADMISSION_SEAL && entry->as.seal_of.number != entry->seal + 1))
+        return ppn_fail(why, PPN_ERROR_INVALID, "its seal number does not fit its ancestors");
+    return PPN_OK;
+}
+
 static enum ppn_error judge_chain(const struct admission *log, struct admission_attempt *attempt,
                                   struct ppn_failure *why)
 {
     const struct admission_entry *entry = &attempt->entry;
+    uint32_t author;
+    if (admission_person_find(log, &entry->author, &author) &&
+        entry->seq <= log->persons[author].kept_seq)
+        return ppn_fail(why, PPN_ERROR_CONFLICT,
+                        "a checkpoint closed its author's chain behind this number: what it says "
+                        "must be said anew");
     bool member = entry->kind == ADMISSION_REDEEM || entry->kind == ADMISSION_REKEY;
     uint64_t cap = member ? ADMISSION_MEMBER_SEQ_MAX : ADMISSION_ADMIN_SEQ_MAX;
     if (entry->seq > cap)
@@ -34,19 +80,7 @@ static enum ppn_error judge_chain(const struct admission *log, struct admission_
             !admission_key_equal(&log->persons[item->author].key, &entry->author))
             return ppn_fail(why, PPN_ERROR_INVALID, "it does not follow its author's chain");
     }
-    uint64_t seal = 0;
-    for (uint32_t i = 0; i < entry->parent_count; i++) {
-        const struct admission_item *parent = &log->items[attempt->parents[i]];
-        uint64_t number =
-            parent->kind == ADMISSION_SEAL ? log->control[parent->control].number : parent->seal;
-        seal = number > seal ? number : seal;
-        attempt->height =
-            parent->height + 1 > attempt->height ? parent->height + 1 : attempt->height;
-    }
-    if (entry->seal != seal ||
-        (entry->kind == ADMISSION_SEAL && entry->as.seal_of.number != seal + 1))
-        return ppn_fail(why, PPN_ERROR_INVALID, "its seal number does not fit its ancestors");
-    return PPN_OK;
+    return judge_place(log, attempt, why);
 }
 
 static uint32_t power_of(const struct admission *log, const struct admission_authority *a,
@@ -208,7 +242,7 @@ static enum ppn_error judge_redeem(const struct admission *log, const struct adm
         return error;
     uint32_t index;
     if (!admission_item_find(log, &redeem->invite, &index) || !in_past(attempt, index) ||
-        log->items[index].kind != ADMISSION_INVITE)
+        log->items[index].kind != ADMISSION_INVITE || log->items[index].mark.inert)
         return ppn_fail(why, PPN_ERROR_NOT_FOUND, "it redeems no invite that it knew");
     struct admission_entry invite;
     admission_decode(log, index, &invite);
@@ -235,20 +269,37 @@ static bool recovery_key(const struct admission *log, const struct admission_key
     return false;
 }
 
-static enum ppn_error judge_recover(const struct admission *log,
-                                    const struct admission_authority *a,
-                                    struct admission_attempt *attempt, struct ppn_failure *why)
+/* The recovery keys that the roots in force named, or none. */
+static uint32_t recovery_keys(const struct admission *log, const struct admission_authority *a,
+                              struct admission_entry *generation, const struct ppn_hash **hashes,
+                              uint32_t *needed)
+{
+    admission_decode(log, a->generation, generation);
+    bool genesis = generation->kind == ADMISSION_GENESIS;
+    *hashes = genesis ? generation->as.genesis.recovery : generation->as.recover.recovery;
+    *needed =
+        genesis ? generation->as.genesis.recovery_needed : generation->as.recover.recovery_needed;
+    return genesis ? generation->as.genesis.recovery_count : generation->as.recover.recovery_count;
+}
+
+enum ppn_error admission_judge_recovery_keys(const struct admission *log,
+                                             const struct admission_authority *a,
+                                             struct admission_attempt *attempt,
+                                             struct ppn_failure *why)
 {
     const struct admission_entry *entry = &attempt->entry;
-    uint32_t base;
-    if (!admission_item_find(log, &entry->as.recover.base, &base) || base != a->generation)
-        return ppn_fail(why, PPN_ERROR_CONFLICT, "it replaces roots that did not rule");
-    struct admission_entry old;
-    admission_decode(log, base, &old);
-    bool genesis = old.kind == ADMISSION_GENESIS;
-    const struct ppn_hash *hashes = genesis ? old.as.genesis.recovery : old.as.recover.recovery;
-    uint32_t count = genesis ? old.as.genesis.recovery_count : old.as.recover.recovery_count;
-    uint32_t needed = genesis ? old.as.genesis.recovery_needed : old.as.recover.recovery_needed;
+    struct admission_entry generation;
+    const struct ppn_hash *hashes;
+    uint32_t needed, count = recovery_keys(log, a, &generation, &hashes, &needed);
+    if (needed == 0 && entry->kind == ADMISSION_CHECKPOINT) {
+        attempt->quorum = a->policy.root;
+        if (!all_have(log, a, entry, ADMISSION_POWER_ROOT) ||
+            1 + entry->cosigner_count < a->policy.root)
+            return ppn_fail(why, PPN_ERROR_UNAUTHORIZED,
+                            "this network has no recovery keys: %u root key%s must sign",
+                            a->policy.root, a->policy.root == 1 ? "" : "s");
+        return PPN_OK;
+    }
     bool all = recovery_key(log, &entry->author, hashes, count);
     for (uint32_t i = 0; i < entry->cosigner_count; i++)
         all = all && recovery_key(log, &entry->cosigners[i], hashes, count);
@@ -259,6 +310,16 @@ static enum ppn_error judge_recover(const struct admission *log,
         return ppn_fail(why, PPN_ERROR_UNAUTHORIZED, "%u recovery keys must sign, %u did", needed,
                         1 + entry->cosigner_count);
     return PPN_OK;
+}
+
+static enum ppn_error judge_recover(const struct admission *log,
+                                    const struct admission_authority *a,
+                                    struct admission_attempt *attempt, struct ppn_failure *why)
+{
+    uint32_t base;
+    if (!admission_item_find(log, &attempt->entry.as.recover.base, &base) || base != a->generation)
+        return ppn_fail(why, PPN_ERROR_CONFLICT, "it replaces roots that did not rule");
+    return admission_judge_recovery_keys(log, a, attempt, why);
 }
 
 static enum ppn_error judge_genesis(struct admission_attempt *attempt, struct ppn_failure *why)
@@ -313,7 +374,7 @@ static enum ppn_error judge_kind(const struct admission *log, const struct admis
         attempt->delay = a->policy.delay;
         return PPN_OK;
     case ADMISSION_SEAL:
-        return judge_seal(log, attempt, why);
+        return attempt->mark.late ? PPN_OK : judge_seal(log, attempt, why);
     case ADMISSION_GENESIS:
     case ADMISSION_DENY:
     case ADMISSION_REVOKE:
@@ -321,26 +382,16 @@ static enum ppn_error judge_kind(const struct admission *log, const struct admis
     case ADMISSION_REDEEM:
     case ADMISSION_REKEY:
     case ADMISSION_RECOVER:
+    case ADMISSION_CHECKPOINT:
         return PPN_OK;
     }
     PPN_UNREACHABLE();
 }
 
-enum ppn_error admission_judge(struct admission *log, struct admission_attempt *attempt,
-                               struct ppn_failure *why)
+static enum ppn_error judge_signed(struct admission *log, struct admission_attempt *attempt,
+                                   struct ppn_failure *why)
 {
     const struct admission_entry *entry = &attempt->entry;
-    attempt->height = 0;
-    attempt->quorum = 1;
-    attempt->delay = 0;
-    attempt->root_tier = false;
-    if (entry->kind == ADMISSION_GENESIS)
-        return judge_genesis(attempt, why);
-    PPN_ASSERT(log->count > 0);
-    admission_past_of(log, attempt->parents, entry->parent_count, &attempt->past);
-    enum ppn_error error = judge_chain(log, attempt, why);
-    if (error != PPN_OK)
-        return error;
     const struct admission_authority *a = admission_authority_at(log, &attempt->past);
     if (a->policy.version > ADMISSION_VERSION)
         return ppn_fail(why, PPN_ERROR_VERSION,
@@ -352,6 +403,48 @@ enum ppn_error admission_judge(struct admission *log, struct admission_attempt *
         return judge_member(log, a, attempt, why);
     if (entry->kind == ADMISSION_RECOVER)
         return judge_recover(log, a, attempt, why);
-    error = judge_signers(log, a, attempt, why);
+    if (entry->kind == ADMISSION_CHECKPOINT)
+        return admission_judge_recovery_keys(log, a, attempt, why);
+    enum ppn_error error = judge_signers(log, a, attempt, why);
     return error != PPN_OK ? error : judge_kind(log, a, attempt, why);
+}
+
+/* What came late is judged at the checkpoint, where its author never was: others may have built on
+ * it in good faith, so it keeps its place, without effect. */
+static bool stays_inert(const struct admission *log, const struct admission_attempt *attempt,
+                        enum ppn_error error)
+{
+    bool place = error == PPN_OK || error == PPN_ERROR_UNAUTHORIZED ||
+                 error == PPN_ERROR_CONFLICT || error == PPN_ERROR_NOT_FOUND;
+    bool closing = attempt->entry.kind == ADMISSION_CHECKPOINT;
+    if (!attempt->mark.late || !place)
+        return false;
+    if (error == PPN_OK)
+        return closing || attempt->entry.kind == ADMISSION_SEAL;
+    return !closing && admission_author_known(log, &attempt->entry);
+}
+
+enum ppn_error admission_judge(struct admission *log, struct admission_attempt *attempt,
+                               struct ppn_failure *why)
+{
+    attempt->height = 0;
+    attempt->quorum = 1;
+    attempt->delay = 0;
+    attempt->root_tier = false;
+    if (attempt->entry.kind == ADMISSION_GENESIS)
+        return judge_genesis(attempt, why);
+    PPN_ASSERT(log->count > 0);
+    admission_past_of(log, attempt->parents, attempt->parent_count, &attempt->past);
+    enum ppn_error error = judge_chain(log, attempt, why);
+    if (error != PPN_OK)
+        return error;
+    struct ppn_failure cause = {0};
+    error = judge_signed(log, attempt, &cause);
+    if (stays_inert(log, attempt, error)) {
+        attempt->mark.inert = true;
+        return PPN_OK;
+    }
+    if (error != PPN_OK && why != NULL)
+        *why = cause;
+    return error;
 }

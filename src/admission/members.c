@@ -81,6 +81,16 @@ void admission_claim(struct admission *log, uint32_t index)
         admission_table_add(&log->address_claims, address_hash(log, facts->address), index);
 }
 
+void admission_claim_kept(struct admission *log, uint32_t index)
+{
+    const struct admission_facts *facts = facts_of(log, index);
+    uint8_t flags = log->items[index].mark.flags;
+    if ((flags & ADMISSION_KEPT_WG) != 0)
+        admission_table_add(&log->wg_claims, wg_hash(log, facts->wg_key), index);
+    if ((flags & ADMISSION_KEPT_ADDRESS) != 0)
+        admission_table_add(&log->address_claims, address_hash(log, facts->address), index);
+}
+
 int64_t admission_lease_end(const struct admission *log, uint32_t person)
 {
     uint32_t index = log->persons[person].force - 1;
@@ -88,11 +98,16 @@ int64_t admission_lease_end(const struct admission *log, uint32_t person)
     int64_t end;
     if (facts->lease_ms == 0 || !ADMISSION_RULE(log, LEASE))
         return 0;
-    if (__builtin_add_overflow(log->items[index].time_unix_ms, (int64_t)facts->lease_ms, &end))
+    if (log->items[index].mark.kept)
+        end = (int64_t)log->items[index].mark.value;
+    else if (__builtin_add_overflow(log->items[index].time_unix_ms, (int64_t)facts->lease_ms, &end))
+        end = 0;
+    if (end == 0)
         return 0;
     for (uint32_t i = 0; i < log->now.seal_count; i++) {
         int64_t renewed = log->control[log->items[log->now.seals[i]].control].renew_unix_ms;
-        if (renewed > end && admission_before(log, index, log->now.seals[i]))
+        bool counted = log->items[index].mark.kept && log->items[log->now.seals[i]].mark.kept;
+        if (renewed > end && !counted && admission_before(log, index, log->now.seals[i]))
             end = renewed;
     }
     return end;

@@ -2,16 +2,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "admission/kept.h"
 #include "admission/state.h"
 #include "base/assert.h"
 
 /* What happens to an envelope at the door: shape, id, signatures, parents, judgement, fold. */
 
-static enum ppn_error read_attempt(const struct admission *log, struct ppn_slice bytes,
-                                   struct admission_attempt *attempt, struct ppn_failure *why)
+enum ppn_error admission_read_attempt(const struct admission *log, struct ppn_slice bytes,
+                                      struct admission_attempt *attempt, struct ppn_failure *why)
 {
     memset(attempt, 0, sizeof *attempt);
     attempt->bytes = bytes;
+    attempt->envelope_size = bytes.size;
     enum ppn_error error = admission_envelope_decode(bytes, &attempt->envelope);
     if (error == PPN_OK)
         error = admission_body_decode(attempt->envelope.body, &attempt->entry);
@@ -38,9 +40,9 @@ static enum ppn_error check_network(const struct admission *log,
     return PPN_OK;
 }
 
-static enum ppn_error check_signatures(const struct admission *log,
-                                       const struct admission_attempt *attempt,
-                                       struct ppn_failure *why)
+enum ppn_error admission_check_signatures(const struct admission *log,
+                                          const struct admission_attempt *attempt,
+                                          struct ppn_failure *why)
 {
     uint8_t buffer[ADMISSION_SIGN_TRANSCRIPT];
     struct ppn_slice transcript = admission_sign_transcript(&attempt->id, buffer);
@@ -54,16 +56,26 @@ static enum ppn_error check_signatures(const struct admission *log,
     return PPN_OK;
 }
 
-/* Numbers the parents; false and *missing when one is not there. */
-static bool find_parents(const struct admission *log, struct admission_attempt *attempt,
-                         struct ppn_hash *missing)
+bool admission_find_parents(const struct admission *log, struct admission_attempt *attempt,
+                            struct ppn_hash *missing)
 {
+    bool knows = log->checkpoint == 0, named = knows;
+    attempt->parent_count = 0;
     for (uint32_t i = 0; i < attempt->entry.parent_count; i++) {
-        if (!admission_item_find(log, &attempt->entry.parents[i], &attempt->parents[i])) {
+        uint32_t index;
+        if (admission_item_find(log, &attempt->entry.parents[i], &index)) {
+            const struct admission_mark *mark = &log->items[index].mark;
+            attempt->parents[attempt->parent_count++] = index;
+            knows = knows || (!mark->kept && !mark->late);
+            named = named || index + 1 == log->checkpoint;
+        } else if (!admission_closed_has(log, &attempt->entry.parents[i])) {
             *missing = attempt->entry.parents[i];
             return false;
         }
     }
+    attempt->mark.late = !knows;
+    if (!named)
+        attempt->parents[attempt->parent_count++] = log->checkpoint - 1;
     return true;
 }
 
@@ -114,7 +126,7 @@ static bool is_needed(const struct admission *log, const struct admission_attemp
     for (uint32_t i = 0; i < log->waiting_count; i++) {
         const struct admission_waiting *waiting = &log->waiting[i];
         enum ppn_error error =
-            read_attempt(log, ppn_slice(waiting->bytes, waiting->size), &waits, NULL);
+            admission_read_attempt(log, ppn_slice(waiting->bytes, waiting->size), &waits, NULL);
         PPN_ASSERT(error == PPN_OK);
         bool builds = false;
         for (uint32_t k = 0; k < waits.entry.parent_count; k++)
@@ -142,6 +154,19 @@ static enum ppn_error check_room(const struct admission *log,
     return PPN_OK;
 }
 
+/* A checkpoint over what this log holds: what it keeps follows from here, so it can be compared. */
+static enum ppn_error close_log(struct admission *log, const struct admission_attempt *attempt,
+                                struct admission_update *update, struct ppn_failure *why)
+{
+    struct admission_base base;
+    enum ppn_error error = admission_judge_checkpoint(log, attempt, &base, why);
+    if (error != PPN_OK)
+        return error;
+    error = admission_rebase(log, attempt->bytes, &base, true, update, why);
+    admission_base_free(&base);
+    return error;
+}
+
 /* All parents are there and all signatures were checked. */
 static enum ppn_error enter(struct admission *log, struct admission_attempt *attempt,
                             struct admission_update *update, struct ppn_failure *why)
@@ -149,7 +174,10 @@ static enum ppn_error enter(struct admission *log, struct admission_attempt *att
     enum ppn_error error = check_room(log, attempt, why);
     if (error == PPN_OK)
         error = admission_judge(log, attempt, why);
-    if (error != PPN_OK) {
+    bool closes = attempt->entry.kind == ADMISSION_CHECKPOINT && !attempt->mark.inert;
+    if (error == PPN_OK && closes)
+        error = close_log(log, attempt, update, why);
+    if (error != PPN_OK || closes) {
         admission_past_free(&attempt->past);
         return error;
     }
@@ -166,28 +194,63 @@ static enum ppn_error enter(struct admission *log, struct admission_attempt *att
     return PPN_OK;
 }
 
+enum ppn_error admission_reenter(struct admission *log, struct ppn_slice envelope)
+{
+    struct admission_attempt attempt;
+    struct ppn_hash missing;
+    enum ppn_error error = admission_read_attempt(log, envelope, &attempt, NULL);
+    PPN_ASSERT(error == PPN_OK);
+    if (!admission_find_parents(log, &attempt, &missing))
+        return PPN_ERROR_NOT_FOUND;
+    error = admission_judge(log, &attempt, NULL);
+    if (error == PPN_OK)
+        (void)admission_insert(log, &attempt);
+    admission_past_free(&attempt.past);
+    return error;
+}
+
+/* The checkpoint that waits for its records may instead find its past here. */
+static bool release_staged(struct admission *log, struct admission_update *update)
+{
+    struct admission_attempt attempt;
+    struct ppn_hash missing;
+    if (log->staging == NULL)
+        return false;
+    struct admission_made made = log->staging->checkpoint;
+    enum ppn_error error = admission_read_attempt(log, admission_made_slice(&made), &attempt, NULL);
+    PPN_ASSERT(error == PPN_OK);
+    if (log->count == 0 || !admission_find_parents(log, &attempt, &missing) || attempt.mark.late)
+        return false;
+    admission_staging_free(log);
+    return enter(log, &attempt, update, NULL) == PPN_OK;
+}
+
 /* Entries that waited, until none can move. One that is refused now is dropped: only its sender
  * could have known better. */
 static void release(struct admission *log, struct admission_update *update)
 {
     struct admission_attempt attempt;
-    for (uint32_t i = 0; i < log->waiting_count;) {
-        uint32_t parent;
+    for (uint32_t i = 0; i < log->waiting_count || release_staged(log, update);) {
+        if (i >= log->waiting_count) {
+            i = 0;
+            continue;
+        }
         struct admission_waiting *waiting = &log->waiting[i];
-        if (!admission_item_find(log, &waiting->missing, &parent)) {
+        if (!admission_knows(log, &waiting->missing) && !admission_knows(log, &waiting->id)) {
             i++;
             continue;
         }
         struct admission_waiting taken = *waiting;
         enum ppn_error error =
-            read_attempt(log, ppn_slice(taken.bytes, taken.size), &attempt, NULL);
+            admission_read_attempt(log, ppn_slice(taken.bytes, taken.size), &attempt, NULL);
         PPN_ASSERT(error == PPN_OK);
-        if (!find_parents(log, &attempt, &waiting->missing)) {
+        bool known = admission_knows(log, &taken.id);
+        if (!known && !admission_find_parents(log, &attempt, &waiting->missing)) {
             i++;
             continue;
         }
         log->waiting[i] = log->waiting[--log->waiting_count];
-        if (check_network(log, &attempt, NULL) == PPN_OK)
+        if (!known && check_network(log, &attempt, NULL) == PPN_OK)
             error = enter(log, &attempt, update, NULL);
         free(taken.bytes);
         i = 0;
@@ -206,6 +269,25 @@ static void raise_alarms(struct admission *log, struct admission_update *update)
     log->conflict_alarmed = now->conflict;
 }
 
+static enum admission_verdict accepted(struct admission *log, struct admission_update *update)
+{
+    release(log, update);
+    raise_alarms(log, update);
+    admission_update_add(update, ADMISSION_HEADS_CHANGED);
+    return ADMISSION_ACCEPTED;
+}
+
+/* A checkpoint whose past is not all here, or not under the one in force. */
+static enum admission_verdict offer_foreign(struct admission *log,
+                                            const struct admission_attempt *attempt,
+                                            struct ppn_failure *why)
+{
+    if (admission_checkpoint_better(log, &attempt->id, attempt->entry.as.checkpoint.number))
+        return admission_stage(log, attempt, why);
+    (void)ppn_fail(why, PPN_ERROR_CONFLICT, "another checkpoint is in force");
+    return ADMISSION_REFUSED;
+}
+
 enum admission_verdict admission_offer(struct admission *log, struct ppn_wall now, uint32_t source,
                                        struct ppn_slice envelope, struct admission_update *update,
                                        struct ppn_failure *why)
@@ -213,21 +295,25 @@ enum admission_verdict admission_offer(struct admission *log, struct ppn_wall no
     struct admission_attempt attempt;
     struct ppn_hash missing;
     log->now_unix_ms = now.unix_ms;
-    if (read_attempt(log, envelope, &attempt, why) != PPN_OK)
+    if (admission_is_record(envelope)) {
+        enum admission_verdict verdict = admission_stage_record(log, envelope, update, why);
+        return verdict == ADMISSION_ACCEPTED ? accepted(log, update) : verdict;
+    }
+    if (admission_read_attempt(log, envelope, &attempt, why) != PPN_OK)
         return ADMISSION_REFUSED;
-    uint32_t index;
-    if (admission_item_find(log, &attempt.id, &index) || is_waiting(log, &attempt.id))
+    if (admission_knows(log, &attempt.id) || is_waiting(log, &attempt.id))
         return ADMISSION_KNOWN;
     if (check_network(log, &attempt, why) != PPN_OK ||
-        check_signatures(log, &attempt, why) != PPN_OK)
+        admission_check_signatures(log, &attempt, why) != PPN_OK)
         return ADMISSION_REFUSED;
-    if (!find_parents(log, &attempt, &missing))
+    bool closes = attempt.entry.kind == ADMISSION_CHECKPOINT;
+    bool there = admission_find_parents(log, &attempt, &missing);
+    bool better =
+        closes && admission_checkpoint_better(log, &attempt.id, attempt.entry.as.checkpoint.number);
+    if (closes && (!there || (attempt.mark.late && better)))
+        return offer_foreign(log, &attempt, why);
+    if (!there)
         return wait_for(log, &attempt, &missing, source, why) == PPN_OK ? ADMISSION_PENDING
                                                                         : ADMISSION_REFUSED;
-    if (enter(log, &attempt, update, why) != PPN_OK)
-        return ADMISSION_REFUSED;
-    release(log, update);
-    raise_alarms(log, update);
-    admission_update_add(update, ADMISSION_HEADS_CHANGED);
-    return ADMISSION_ACCEPTED;
+    return enter(log, &attempt, update, why) == PPN_OK ? accepted(log, update) : ADMISSION_REFUSED;
 }

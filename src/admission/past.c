@@ -45,6 +45,16 @@ void admission_past_of(const struct admission *log, const uint32_t *parents, uin
     }
 }
 
+void admission_past_prefix(uint32_t end, struct admission_past *past)
+{
+    *past = (struct admission_past){.base = end / 64 * 64};
+    if (end == past->base)
+        return;
+    past->words = 1;
+    past->bits = admission_take(1, sizeof *past->bits);
+    past->bits[0] = (1ull << (end - past->base)) - 1;
+}
+
 void admission_past_free(struct admission_past *past)
 {
     free(past->bits);

@@ -172,6 +172,15 @@ static void pack_recover(struct admission_pack *pack, struct admission_recover *
         admission_pack_fail(pack, PPN_ERROR_INVALID);
 }
 
+static void pack_checkpoint(struct admission_pack *pack, struct admission_checkpoint *checkpoint)
+{
+    admission_pack_array(pack, 4);
+    admission_pack_u64(pack, &checkpoint->number, 1, INT64_MAX);
+    admission_pack_fixed(pack, checkpoint->digest.bytes, sizeof checkpoint->digest.bytes);
+    admission_pack_u32(pack, &checkpoint->records, 1, ADMISSION_BASE_RECORDS_MAX);
+    admission_pack_u32(pack, &checkpoint->height, 1, UINT32_MAX - 1);
+}
+
 void admission_pack_payload(struct admission_pack *pack, struct admission_entry *entry)
 {
     switch (entry->kind) {
@@ -215,6 +224,9 @@ void admission_pack_payload(struct admission_pack *pack, struct admission_entry 
         return;
     case ADMISSION_RECOVER:
         pack_recover(pack, &entry->as.recover);
+        return;
+    case ADMISSION_CHECKPOINT:
+        pack_checkpoint(pack, &entry->as.checkpoint);
         return;
     }
     admission_pack_fail(pack, PPN_ERROR_VERSION);

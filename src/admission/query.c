@@ -266,7 +266,7 @@ struct admission_record admission_record_at(const struct admission *log, uint32_
     const struct admission_item *item = &log->items[index];
     return (struct admission_record){
         .id = item->id,
-        .envelope = ppn_slice(item->bytes, item->size),
+        .envelope = ppn_slice(item->bytes + item->envelope_at, item->envelope_size),
         .kind = (enum admission_kind)item->kind,
         .author = log->persons[item->author].key,
         .seq = item->seq,

@@ -144,6 +144,8 @@ static bool fold_quick(struct admission *log, uint32_t index, struct admission_u
     if (log->mutant != ADMISSION_RULE_NONE)
         return false;
 #endif
+    if (item->mark.late)
+        return false;
     if (item->kind == ADMISSION_SEAL)
         return quick_seal(log, index);
     if (!log->now_valid || log->persons[item->author].fork_seq != 0 || !plain_author(log, item))

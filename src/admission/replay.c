@@ -8,9 +8,38 @@
 /* What the log said at a place in it: the fold of one past alone. A seal names the members there,
  * so that two nodes whose rules differ find out at the next seal and not by chance. */
 
-/* The entries of a past in a log of their own. They were accepted at their own pasts, which are the
+static void copy_item(const struct admission *log, uint32_t index, struct admission *own)
+{
+    const struct admission_item *item = &log->items[index];
+    struct admission_attempt attempt;
+    struct ppn_hash missing;
+    struct ppn_slice envelope = ppn_slice(item->bytes + item->envelope_at, item->envelope_size);
+    enum ppn_error error = admission_read_attempt(log, envelope, &attempt, NULL);
+    PPN_ASSERT(error == PPN_OK);
+    bool closing = index + 1 == log->checkpoint;
+    if (item->mark.kept || closing) {
+        admission_past_prefix(own->count, &attempt.past);
+    } else {
+        bool there = admission_find_parents(own, &attempt, &missing);
+        PPN_ASSERT(there);
+        admission_past_of(own, attempt.parents, attempt.parent_count, &attempt.past);
+    }
+    attempt.bytes = ppn_slice(item->bytes, item->size);
+    attempt.envelope_at = item->envelope_at;
+    attempt.mark = item->mark;
+    attempt.height = item->height;
+    attempt.quorum = item->quorum;
+    attempt.root_tier = item->root_tier;
+    if (item->control != UINT32_MAX)
+        attempt.delay = log->control[item->control].delay;
+    (void)admission_insert(own, &attempt);
+    if (closing)
+        own->checkpoint = own->count;
+}
+
+/* They were accepted at their own pasts, which are the
  * same here, so nothing is judged again. */
-static struct admission *replay(const struct admission *log, const struct admission_past *past)
+struct admission *admission_replay(const struct admission *log, const struct admission_past *past)
 {
     struct admission_config config = {log->crypto, log->network, log->table_key.low};
     struct admission *own = admission_new(&config);
@@ -18,27 +47,14 @@ static struct admission *replay(const struct admission *log, const struct admiss
 #ifdef ADMISSION_MUTANTS
     own->mutant = log->mutant;
 #endif
+    if (log->closed_count > 0) {
+        own->closed_ids = admission_take(log->closed_count, sizeof *own->closed_ids);
+        memcpy(own->closed_ids, log->closed_ids, log->closed_count * sizeof *own->closed_ids);
+        own->closed_count = log->closed_count;
+    }
     for (uint32_t i = 0; i < log->count; i++) {
-        const struct admission_item *item = &log->items[i];
-        struct admission_attempt attempt = {.id = item->id,
-                                            .bytes = ppn_slice(item->bytes, item->size),
-                                            .height = item->height,
-                                            .quorum = item->quorum,
-                                            .root_tier = item->root_tier};
-        if (!admission_past_has(past, i))
-            continue;
-        enum ppn_error error = admission_envelope_decode(attempt.bytes, &attempt.envelope);
-        PPN_ASSERT(error == PPN_OK);
-        error = admission_body_decode(attempt.envelope.body, &attempt.entry);
-        PPN_ASSERT(error == PPN_OK);
-        for (uint32_t k = 0; k < attempt.entry.parent_count; k++) {
-            bool known = admission_item_find(own, &attempt.entry.parents[k], &attempt.parents[k]);
-            PPN_ASSERT(known);
-        }
-        if (item->kind == ADMISSION_POLICY)
-            attempt.delay = log->control[item->control].delay;
-        admission_past_of(own, attempt.parents, attempt.entry.parent_count, &attempt.past);
-        (void)admission_insert(own, &attempt);
+        if (admission_past_has(past, i))
+            copy_item(log, i, own);
     }
     admission_refold(own);
     return own;
@@ -89,7 +105,7 @@ struct ppn_hash admission_seal_members(const struct admission *log,
 {
     if (holds_all(log, past))
         return digest(log);
-    struct admission *own = replay(log, past);
+    struct admission *own = admission_replay(log, past);
     struct ppn_hash members = digest(own);
     admission_free(own);
     return members;

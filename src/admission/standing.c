@@ -271,6 +271,10 @@ enum admission_void admission_standing_of(const struct admission *log,
 {
     const struct admission_item *item = &log->items[index];
     *by = 0;
+    if (item->mark.kept) {
+        bool conflict = item->kind == ADMISSION_SEAL && item->mark.why == ADMISSION_VOID_CONFLICT;
+        return conflict ? ADMISSION_VOID_NOT : (enum admission_void)item->mark.why;
+    }
     if (authority->clean)
         return ADMISSION_VOID_NOT;
     enum admission_void why = signed_by(log, authority, item->author, index, by);

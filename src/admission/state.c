@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: ISC
 #include "admission/state.h"
+#include "admission/kept.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -33,6 +34,7 @@ void admission_free(struct admission *log)
     }
     for (uint32_t i = 0; i < log->waiting_count; i++)
         free(log->waiting[i].bytes);
+    admission_staging_free(log);
     for (uint32_t i = 0; i < ADMISSION_MEMO; i++) {
         free(log->memo[i].bits);
         admission_authority_free(&log->memo[i].authority);
@@ -44,10 +46,10 @@ void admission_free(struct admission *log)
                                         &log->wg_claims,    &log->address_claims};
     for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++)
         admission_table_free(tables[i]);
-    void *arrays[] = {log->items,   log->persons,       log->waiting,      log->heads,
-                      log->admins,  log->control,       log->special,      log->invites,
-                      log->members, log->member_person, log->member_order, log->admin_view,
-                      log->facts,   log->contradictions};
+    void *arrays[] = {log->items,   log->persons,        log->waiting,      log->heads,
+                      log->admins,  log->control,        log->special,      log->invites,
+                      log->members, log->member_person,  log->member_order, log->admin_view,
+                      log->facts,   log->contradictions, log->closed_ids};
     for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++)
         free(arrays[i]);
     free(log);
@@ -114,8 +116,23 @@ void admission_decode(const struct admission *log, uint32_t index, struct admiss
     PPN_ASSERT(error == PPN_OK);
 }
 
+int admission_rank(const struct admission_item *a, const struct admission_item *b)
+{
+    if (a->mark.kept || b->mark.kept)
+        return a->mark.kept && b->mark.kept ? (a > b) - (a < b) : a->mark.kept ? -1 : 1;
+    if (a->epoch != b->epoch)
+        return a->epoch < b->epoch ? -1 : 1;
+    if (a->kind != b->kind)
+        return a->kind < b->kind ? -1 : 1;
+    if (a->height != b->height)
+        return a->height < b->height ? -1 : 1;
+    return ppn_hash_compare(&a->id, &b->id);
+}
+
 int admission_order(const struct admission_item *a, const struct admission_item *b)
 {
+    if (a->mark.kept || b->mark.kept)
+        return a->mark.kept && b->mark.kept ? (a > b) - (a < b) : a->mark.kept ? -1 : 1;
     if (a->epoch != b->epoch)
         return a->epoch < b->epoch ? -1 : 1;
     if (a->height != b->height)

@@ -72,18 +72,42 @@ enum admission_void {
     ADMISSION_VOID_REVOKED,   /* by: the node's removal */
     ADMISSION_VOID_ADDRESS,
     ADMISSION_VOID_WG_KEY,
-    ADMISSION_VOID_INVITE,  /* closed, or not in force */
-    ADMISSION_VOID_USED_UP, /* by: the redemption that won */
-    ADMISSION_VOID_WITNESS, /* its witness is no member */
-    ADMISSION_VOID_CONFLICT /* two seals of one number; a recovery that lost */
+    ADMISSION_VOID_INVITE,   /* closed, or not in force */
+    ADMISSION_VOID_USED_UP,  /* by: the redemption that won */
+    ADMISSION_VOID_WITNESS,  /* its witness is no member */
+    ADMISSION_VOID_CONFLICT, /* two seals of one number; a recovery that lost */
+    ADMISSION_VOID_CLOSED    /* a checkpoint came first that leaves no room for it */
+};
+
+/* What a checkpoint decided of an entry that it kept, or that came too late for it. */
+enum {
+    ADMISSION_KEPT_FORCE = 1u << 0,     /* the admission that speaks for its node */
+    ADMISSION_KEPT_REKEY = 1u << 1,     /* gives its node's WireGuard key */
+    ADMISSION_KEPT_WG = 1u << 2,        /* claims its WireGuard key */
+    ADMISSION_KEPT_ADDRESS = 1u << 3,   /* claims its mesh address */
+    ADMISSION_KEPT_ROOT_TIER = 1u << 4, /* signed by a root quorum */
+    ADMISSION_KEPT_RULES = 1u << 5,     /* a policy that waited long enough */
+    ADMISSION_KEPT_ALL = (1u << 6) - 1
+};
+
+struct admission_mark {
+    bool kept;      /* by the checkpoint in force: what it decided is final */
+    bool late;      /* beyond the checkpoint, and made without knowing it */
+    bool inert;     /* holds a place in a chain and means nothing */
+    uint8_t flags;  /* ADMISSION_KEPT_* */
+    uint8_t why;    /* kept: enum admission_void */
+    uint64_t value; /* kept: lease end of an admission, uses of an invite, delay of a policy;
+                       inert: number of a seal */
 };
 
 struct admission_item {
     struct ppn_hash id;
-    uint8_t *bytes; /* envelope */
+    uint8_t *bytes; /* the envelope, or the record of a checkpoint around it */
     uint16_t size;
+    uint16_t envelope_at, envelope_size;
     uint16_t body_at, body_size;
     uint8_t kind;
+    struct admission_mark mark;
     bool root_tier; /* signed by a root quorum, judged at its own past */
     bool has_child;
     bool special;
@@ -129,8 +153,9 @@ struct admission_facts {
     uint32_t invite; /* REDEEM: entry */
     uint32_t uses;   /* INVITE */
     int64_t expires_unix_ms;
-    uint32_t used; /* INVITE, by the fold: admissions that count */
-    uint32_t last; /* INVITE, by the fold: the last of them, + 1 */
+    uint32_t used_before; /* INVITE: before the checkpoint */
+    uint32_t used;        /* INVITE, by the fold: admissions that count */
+    uint32_t last;        /* INVITE, by the fold: the last of them, + 1 */
 };
 
 struct admission_person { /* any key: admin, node, invite */
@@ -138,7 +163,8 @@ struct admission_person { /* any key: admin, node, invite */
     uint32_t admin;                                   /* + 1, into admins */
     uint32_t first_authored, last_authored, authored; /* + 1; count */
     uint32_t first_about, last_about;                 /* + 1: entries whose subject it is */
-    uint64_t fork_seq;                                /* 0: none */
+    uint64_t kept_seq; /* the last of its entries that the checkpoint kept; 0: none */
+    uint64_t fork_seq; /* 0: none */
     uint32_t forks;
     bool watched; /* cut or forked: what its own entries had seen decides what it cosigned */
     /* the fold */
@@ -246,6 +272,10 @@ struct admission {
     int64_t now_unix_ms;
     int64_t next_lease_unix_ms;
     uint64_t conflict_alarmed;
+    uint32_t checkpoint;  /* + 1: the entry; what it kept is below it, nothing else is */
+    uint64_t *closed_ids; /* admission_short_id of what it did not keep, ascending */
+    uint32_t closed_count;
+    struct admission_staging *staging; /* a checkpoint whose records are arriving, or NULL */
 #ifdef ADMISSION_MUTANTS
     enum admission_rule mutant;
 #endif
@@ -267,6 +297,10 @@ struct ppn_slice admission_body(const struct admission *log, uint32_t index);
 /* Orders by (epoch, height, id): the same on every replica, ancestors first. */
 int admission_order(const struct admission_item *a, const struct admission_item *b);
 
+/* The order in which admissions are taken: those that a checkpoint kept in its order, then by
+ * (epoch, kind, height, id). The items are of one log. */
+int admission_rank(const struct admission_item *a, const struct admission_item *b);
+
 /* ---- past.c ---- */
 
 static inline bool admission_past_has(const struct admission_past *past, uint32_t index)
@@ -276,6 +310,9 @@ static inline bool admission_past_has(const struct admission_past *past, uint32_
     uint32_t at = index - past->base;
     return at / 64 < past->words && (past->bits[at / 64] >> (at % 64) & 1) != 0;
 }
+
+/* All below `end`. */
+void admission_past_prefix(uint32_t end, struct admission_past *past);
 
 /* The parents and all their ancestors. */
 void admission_past_of(const struct admission *log, const uint32_t *parents, uint32_t count,
@@ -338,10 +375,15 @@ enum admission_void admission_standing_of(const struct admission *log,
 /* An envelope on its way in. */
 struct admission_attempt {
     struct ppn_hash id;
-    struct ppn_slice bytes;
+    struct ppn_slice bytes; /* the envelope, or a record around it */
+    size_t envelope_at, envelope_size;
     struct admission_envelope envelope;
     struct admission_entry entry;
-    uint32_t parents[ADMISSION_PARENTS_MAX];
+    /* Those that are still there, and the checkpoint, which every entry beyond it is held to know.
+     */
+    uint32_t parents[ADMISSION_PARENTS_MAX + 1];
+    uint32_t parent_count;
+    struct admission_mark mark;
     struct admission_past past;
     uint32_t height;
     uint32_t quorum;
@@ -354,7 +396,40 @@ struct admission_attempt {
 enum ppn_error admission_judge(struct admission *log, struct admission_attempt *attempt,
                                struct ppn_failure *why) PPN_CHECK;
 
+/* Whether enough of those whom nobody outranks signed the attempt: the recovery keys of the roots
+ * that rule; for a checkpoint, where there are none, the roots. */
+enum ppn_error admission_judge_recovery_keys(const struct admission *log,
+                                             const struct admission_authority *a,
+                                             struct admission_attempt *attempt,
+                                             struct ppn_failure *why) PPN_CHECK;
+
+/* The highest seal number up to and with this entry. */
+uint64_t admission_seal_after(const struct admission *log, uint32_t index);
+
+/* Whether the author of an entry that came late is anybody who may have had a say. */
+bool admission_author_known(const struct admission *log, const struct admission_entry *entry);
+
+/* ---- offer.c ---- */
+
+/* An entry that was accepted before, by a log that another one takes the place of. */
+enum ppn_error admission_reenter(struct admission *log, struct ppn_slice envelope) PPN_CHECK;
+
+/* Decodes an envelope and finds its id; checks no signature. */
+enum ppn_error admission_read_attempt(const struct admission *log, struct ppn_slice bytes,
+                                      struct admission_attempt *attempt,
+                                      struct ppn_failure *why) PPN_CHECK;
+enum ppn_error admission_check_signatures(const struct admission *log,
+                                          const struct admission_attempt *attempt,
+                                          struct ppn_failure *why) PPN_CHECK;
+
+/* Numbers the parents that are there; false and *missing when one is not known at all. */
+bool admission_find_parents(const struct admission *log, struct admission_attempt *attempt,
+                            struct ppn_hash *missing);
+
 /* ---- replay.c ---- */
+
+/* The entries of a past in a log of their own. */
+struct admission *admission_replay(const struct admission *log, const struct admission_past *past);
 
 /* What a seal at this past must say of the members there. */
 struct ppn_hash admission_seal_members(const struct admission *log,
@@ -371,6 +446,13 @@ uint32_t admission_insert(struct admission *log, struct admission_attempt *attem
  * scratch. Appends member updates. */
 void admission_fold_entry(struct admission *log, uint32_t index, struct admission_update *update);
 void admission_fold_all(struct admission *log, struct admission_update *update);
+
+/* A copy of the members as they are; count of them. The caller frees. */
+struct admission_member *admission_members_copy(const struct admission *log, uint32_t *count);
+
+/* Tells what changed since: removals of all, then the rest, by ascending node id. */
+void admission_members_report(const struct admission *log, const struct admission_member *old,
+                              uint32_t old_count, struct admission_update *update);
 
 /* ---- members.c ---- */
 
@@ -394,6 +476,9 @@ bool admission_name_taken(const struct admission *log, const char *name);
 uint32_t admission_wg_owner(const struct admission *log, const uint8_t *wg_key);
 uint32_t admission_address_owner(const struct admission *log, const uint8_t *address);
 void admission_claim(struct admission *log, uint32_t index);
+
+/* What a checkpoint says that the entry claims. */
+void admission_claim_kept(struct admission *log, uint32_t index);
 
 /* ---- query.c ---- */
 

@@ -148,6 +148,7 @@ int cmd_key(struct cli *cli, int argc, char **argv);
 int cmd_authority(struct cli *cli, int argc, char **argv);
 int cmd_admins(struct cli *cli, int argc, char **argv);
 int cmd_admin(struct cli *cli, int argc, char **argv);
+int cmd_compact(struct cli *cli, int argc, char **argv);
 int cmd_recover(struct cli *cli, int argc, char **argv);
 int cmd_policy(struct cli *cli, int argc, char **argv);
 int cmd_sign(struct cli *cli, int argc, char **argv);

@@ -49,6 +49,9 @@ int cli_admin_open_log(struct cli *cli, struct cli_admin *admin);
 /* That, and opens the keys: those named, or else the one of --node, or else the one that the node
  * itself was founded with. */
 int cli_admin_open(struct cli *cli, const struct cli_keys *keys, struct cli_admin *admin);
+/* Opens recovery keys, behind cli_admin_open_log: they are no admins, and nobody knows them before
+ * they are used. */
+int cli_admin_open_drawer(struct cli *cli, const struct cli_keys *keys, struct cli_admin *admin);
 void cli_admin_close(struct cli_admin *admin);
 
 /* Hands an envelope to the node. An exit code. */

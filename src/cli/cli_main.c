@@ -114,6 +114,12 @@ const struct cli_command cli_commands[] = {
      "  --cut KEY:NUMBER what that root key signed after its entry NUMBER is void: so a\n"
      "                   policy that waits is undone, naming the same root keys again\n",
      cmd_recover},
+    {"compact", "[--dry-run] [--recovery FILE]... [--key FILE]...",
+     "Closes the log of admissions: what nobody needs any more is dropped everywhere",
+     "  --dry-run        only say what it would keep\n"
+     "  --recovery FILE  a recovery key that the network was founded with\n"
+     "  --key FILE       a root key, where the network has no recovery keys\n",
+     cmd_compact},
     {"key", "new FILE [--no-passphrase] | show FILE",
      "Makes an admin key, or shows its public half",
      "  --no-passphrase  whoever has the file has the key\n", cmd_key},

@@ -71,8 +71,7 @@ static int option(struct cli *cli, struct recovering *asked, int letter)
     return CLI_OK;
 }
 
-/* They are no admins, and nobody knows them before they are used. */
-static int open_drawer(struct cli *cli, const struct cli_keys *keys, struct cli_admin *admin)
+int cli_admin_open_drawer(struct cli *cli, const struct cli_keys *keys, struct cli_admin *admin)
 {
     struct ppn_failure why = {0};
     for (uint32_t i = 0; i < keys->count; i++) {
@@ -136,7 +135,7 @@ int cmd_recover(struct cli *cli, int argc, char **argv)
         return cli_usage(cli, "name the recovery key and the new root key");
     code = cli_admin_open_log(cli, &admin);
     if (code == CLI_OK)
-        code = open_drawer(cli, &asked.drawer, &admin);
+        code = cli_admin_open_drawer(cli, &asked.drawer, &admin);
     if (code == CLI_OK) {
         fill(&asked, &admin);
         struct admission_entry entry = {.kind = ADMISSION_RECOVER, .as.recover = asked.recover};

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "admission/checkpoint.h"
 #include "admission/door.h"
 #include "admission/request.h"
 #include "base/assert.h"
@@ -149,16 +150,17 @@ static void send_log(struct session *session)
 {
     static uint8_t bytes[WIRE_LOG_BATCH_MAX];
     const struct admission *log = node_log_core(session->server->node->log);
-    uint32_t count = admission_entry_count(log);
+    uint32_t count = admission_transfer_count(log);
     struct wire_join_message done = {.kind = WIRE_JOIN_DONE};
     bool sent = true;
     while (sent && session->next_entry < count && !os_stream_congested(session->stream)) {
         struct ppn_writer writer = ppn_writer(bytes, sizeof(bytes));
         struct wire_log_batch batch;
         struct wire_join_message message = {.kind = WIRE_JOIN_LOG_BATCH};
+        uint8_t buffer[ADMISSION_RECORD_MAX];
         wire_log_batch_start(&batch, &writer);
         while (session->next_entry < count &&
-               wire_log_batch_add(&batch, admission_record_at(log, session->next_entry).envelope,
+               wire_log_batch_add(&batch, admission_transfer_at(log, session->next_entry, buffer),
                                   ppn_slice(NULL, 0)))
             session->next_entry++;
         sent = wire_log_batch_finish(&batch, session->next_entry < count) == PPN_OK;

@@ -4,11 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "admission/sync.h"
+#include "admission/checkpoint.h"
 #include "base/assert.h"
 #include "base/log.h"
 #include "base/random.h"
 #include "node/events.h"
+#include "node/log_internal.h"
 #include "node/node.h"
 #include "node/notify.h"
 #include "node/peers.h"
@@ -16,29 +17,14 @@
 #include "os/os_random.h"
 #include "wire/log.h"
 
-enum {
-    SYNC_PERIOD_S = 20,
-    FORWARD_COUNT = 2, /* whom a receiver of news tells besides the author's own push */
-    LOG_KEY_SIZE = 8
-};
-
-struct node_log {
-    struct node *node;
-    struct admission *core;
-    struct admission_update update;
-    struct os_timer timer; /* leases and the periodic comparison with somebody */
-    struct ppn_random random;
-    struct ppn_instant sync_at;
-    uint64_t next_key;
-    uint32_t stored; /* entries handed to the store so far */
-    bool became_member;
-};
+enum { SYNC_PERIOD_S = 20, LOG_KEY_SIZE = 8 };
 
 /* What waits for one commit. */
 struct commit {
     struct node_log *log;
     uint32_t first, end; /* entries that it makes durable */
     uint32_t source;
+    bool rewrite; /* a checkpoint came into force: all is stored anew */
     uint32_t added_count, removed_count;
     struct ppn_node_id *added, *removed;
     node_log_done_fn *done;
@@ -49,56 +35,6 @@ struct commit {
 const struct admission *node_log_core(const struct node_log *log)
 {
     return log->core;
-}
-
-static bool encode_batch(const struct node_log *log, const uint32_t *indexes, uint32_t count,
-                         bool more, struct ppn_writer *writer, uint32_t *taken)
-{
-    struct wire_log_batch batch;
-    wire_log_batch_start(&batch, writer);
-    for (*taken = 0; *taken < count; (*taken)++) {
-        struct admission_record record = admission_record_at(log->core, indexes[*taken]);
-        if (!wire_log_batch_add(&batch, record.envelope, ppn_slice(NULL, 0)))
-            break;
-    }
-    return wire_log_batch_finish(&batch, more || *taken < count) == PPN_OK && *taken > 0;
-}
-
-static void send_log_frame(struct node_log *log, const struct ppn_node_id *to,
-                           const struct wire_peer_frame *frame)
-{
-    enum ppn_error error = node_peers_send(log->node->peers, to, frame);
-    if (error != PPN_OK)
-        ppn_log(PPN_LOG_DEBUG, "log-unsent", "cause=\"%s\"", ppn_error_text(error));
-}
-
-/* New entries to everybody alive when they were made here, to a few others when they came from
- * elsewhere: their author told everybody it could reach. */
-static void push(struct node_log *log, uint32_t first, uint32_t end, uint32_t source)
-{
-    static uint8_t bytes[WIRE_LOG_BATCH_MAX];
-    uint32_t indexes[64];
-    uint32_t count = 0, taken = 0, cursor = 0, alive = 0;
-    struct node_member member;
-    if (log->node->peers == NULL || first >= end || end - first > 64)
-        return;
-    for (uint32_t i = first; i < end; i++)
-        indexes[count++] = i;
-    struct ppn_writer writer = ppn_writer(bytes, sizeof(bytes));
-    if (!encode_batch(log, indexes, count, false, &writer, &taken))
-        return;
-    struct wire_peer_frame frame = {.kind = WIRE_PEER_LOG_PUSH, .batch = ppn_written(&writer)};
-    while (node_member_next(log->node, &cursor, &member))
-        alive += node_member_alive(log->node, &member.id);
-    cursor = 0;
-    while (node_member_next(log->node, &cursor, &member)) {
-        if (ppn_node_id_equal(&member.id, &log->node->identity.id) ||
-            !node_member_alive(log->node, &member.id))
-            continue;
-        if (source == 0 || alive <= FORWARD_COUNT + 1 ||
-            ppn_random_below(&log->random, alive) < FORWARD_COUNT)
-            send_log_frame(log, &member.id, &frame);
-    }
 }
 
 static void check_self(struct node_log *log)
@@ -146,7 +82,7 @@ static void on_committed(void *context, enum ppn_error error)
         node_notify_members(log->node, commit->added, commit->added_count, commit->removed,
                             commit->removed_count);
         check_self(log);
-        push(log, commit->first, commit->end, commit->source);
+        node_log_push(log, commit->first, commit->end, commit->source);
         for (uint32_t i = commit->first; i < commit->end; i++)
             node_events_log_entry(log->node->events, i);
     }
@@ -164,16 +100,21 @@ static void keep_id(struct ppn_node_id **list, uint32_t *count, const struct ppn
     *list = grown;
 }
 
+static void put_next(struct node_log *log, struct store_batch *batch, struct ppn_slice bytes)
+{
+    uint8_t buffer[LOG_KEY_SIZE];
+    struct ppn_writer key = ppn_writer(buffer, sizeof(buffer));
+    ppn_write_u64(&key, log->next_key++);
+    store_batch_put(batch, STORE_LOG, ppn_written(&key), bytes);
+}
+
 static void note(struct node_log *log, const struct admission_update_item *item,
                  struct store_batch *batch, struct commit *commit)
 {
-    uint8_t bytes[LOG_KEY_SIZE];
-    struct ppn_writer key = ppn_writer(bytes, sizeof(bytes));
     char name[PPN_FINGERPRINT_TEXT];
     switch (item->kind) {
     case ADMISSION_PERSIST:
-        ppn_write_u64(&key, log->next_key++);
-        store_batch_put(batch, STORE_LOG, ppn_written(&key), item->bytes);
+        put_next(log, batch, item->bytes);
         return;
     case ADMISSION_MEMBER_REMOVED:
         keep_id(&commit->removed, &commit->removed_count, &item->member.id);
@@ -195,12 +136,57 @@ static void note(struct node_log *log, const struct admission_update_item *item,
         ppn_log(PPN_LOG_ERROR, "log-seal-conflict",
                 "text=\"two seals carry one number: an authority runs twice\"");
         return;
+    case ADMISSION_CLOSED:
+        commit->rewrite = true;
+        if (item->lost > 0)
+            ppn_log(PPN_LOG_WARN, "log-closed",
+                    "lost=%u text=\"decisions from before the checkpoint have no place behind it; "
+                    "see ppn log, and make them again\"",
+                    item->lost);
+        return;
     case ADMISSION_FROZEN:
         ppn_log(PPN_LOG_ERROR, "log-frozen",
                 "text=\"the network moved to a newer log version: update ppn-node\"");
         return;
     }
     PPN_UNREACHABLE();
+}
+
+static void on_part(void *context, enum ppn_error error)
+{
+    struct node_log *log = context;
+    if (error != PPN_OK && !log->node->stopping)
+        node_fatal(log->node, "log-write",
+                   "cannot write the admission log; free space in the state directory, then start "
+                   "again");
+}
+
+_Static_assert((size_t)ADMISSION_BASE_BYTES_MAX <= STORE_QUEUE_MAX - STORE_BATCH_MAX,
+               "what a checkpoint keeps can wait for the writer");
+
+/* The log as it is now, behind what is stored, which then goes, the last first. Whatever of this a
+ * kill leaves undone, a start reads the old entries or the new ones, or both, and finds the same
+ * log. The last batch is the caller's to commit. */
+static void rewrite(struct node_log *log, struct store_batch *batch)
+{
+    uint64_t first = log->next_key;
+    for (uint32_t i = 0; i < admission_transfer_count(log->core); i++) {
+        uint8_t buffer[ADMISSION_RECORD_MAX];
+        put_next(log, batch, admission_transfer_at(log->core, i, buffer));
+        if (batch->size > STORE_BATCH_MAX / 2)
+            store_commit(log->node->store, batch, on_part, log);
+    }
+    if (batch->count > 0)
+        store_commit(log->node->store, batch, on_part, log);
+    for (uint64_t old = first; old-- > log->first_key;) {
+        uint8_t buffer[LOG_KEY_SIZE];
+        struct ppn_writer key = ppn_writer(buffer, sizeof(buffer));
+        ppn_write_u64(&key, old);
+        store_batch_delete(batch, STORE_LOG, ppn_written(&key));
+        if (batch->size > STORE_BATCH_MAX / 2)
+            store_commit(log->node->store, batch, on_part, log);
+    }
+    log->first_key = first;
 }
 
 /* Makes what the core appended to the update durable, then obeys it. */
@@ -222,6 +208,13 @@ static void commit_update(struct node_log *log, uint32_t source, node_log_done_f
     admission_update_reset(&log->update);
     commit->first = log->stored;
     commit->end = log->stored = admission_entry_count(log->core);
+    if (commit->rewrite) {
+        /* Others make the records from what they have: the checkpoint is all the news. */
+        commit->first = admission_checkpoint_now(log->core).kept;
+        store_batch_free(&batch);
+        store_batch_init(&batch);
+        rewrite(log, &batch);
+    }
     store_commit(log->node->store, &batch, on_committed, commit);
 }
 
@@ -263,136 +256,6 @@ enum ppn_error node_log_batch(struct node_log *log, uint32_t source, struct ppn_
     return error;
 }
 
-/* ---- anti-entropy ---- */
-
-static void send_want(struct node_log *log, const struct ppn_node_id *to)
-{
-    static struct admission_sync_have have;
-    struct wire_peer_frame frame = {.kind = WIRE_PEER_LOG_WANT};
-    admission_sync_have(log->core, &have);
-    frame.log_want.have.bytes = ppn_slice(have.ids, (size_t)have.id_count * PPN_HASH_SIZE);
-    frame.log_want.want.bytes = ppn_slice(NULL, 0);
-    send_log_frame(log, to, &frame);
-}
-
-static void send_heads(struct node_log *log, const struct ppn_node_id *to)
-{
-    struct ppn_hash heads[ADMISSION_SYNC_HEADS_MAX];
-    uint32_t count = admission_heads(log->core, heads, ADMISSION_SYNC_HEADS_MAX);
-    if (count > ADMISSION_SYNC_HEADS_MAX)
-        count = ADMISSION_SYNC_HEADS_MAX;
-    struct wire_peer_frame frame = {.kind = WIRE_PEER_LOG_HEADS};
-    frame.heads.bytes = ppn_slice(heads, (size_t)count * PPN_HASH_SIZE);
-    send_log_frame(log, to, &frame);
-}
-
-void node_log_meet(struct node_log *log, const struct ppn_node_id *peer)
-{
-    if (!ppn_node_id_equal(peer, &log->node->identity.id))
-        send_heads(log, peer);
-}
-
-static bool knows_all(const struct node_log *log, struct wire_hashes hashes)
-{
-    uint32_t index;
-    for (uint32_t i = 0; i < wire_hashes_count(hashes); i++) {
-        struct ppn_hash hash = wire_hashes_at(hashes, i);
-        if (!admission_record_find(log->core, &hash, &index))
-            return false;
-    }
-    return true;
-}
-
-static void answer_heads(struct node_log *log, const struct ppn_node_id *peer,
-                         struct wire_hashes theirs)
-{
-    struct ppn_hash heads[ADMISSION_SYNC_HEADS_MAX];
-    uint32_t count = admission_heads(log->core, heads, ADMISSION_SYNC_HEADS_MAX);
-    if (!knows_all(log, theirs))
-        send_want(log, peer);
-    bool same = count == wire_hashes_count(theirs);
-    for (uint32_t i = 0; same && i < count && i < ADMISSION_SYNC_HEADS_MAX; i++) {
-        struct ppn_hash hash = wire_hashes_at(theirs, i);
-        same = ppn_hash_equal(&hash, &heads[i]);
-    }
-    /* They lack something of ours: our heads make them ask. */
-    if (!same && knows_all(log, theirs))
-        send_heads(log, peer);
-}
-
-static void answer_want(struct node_log *log, const struct ppn_node_id *peer,
-                        const struct wire_log_want *want)
-{
-    static uint8_t bytes[WIRE_LOG_BATCH_MAX];
-    static struct admission_sync_have have;
-    static struct admission_sync_batch batch;
-    uint32_t taken = 0;
-    have = (struct admission_sync_have){.network = log->node->network};
-    have.id_count = wire_hashes_count(want->have);
-    if (have.id_count > ADMISSION_SYNC_HAVE_MAX)
-        have.id_count = ADMISSION_SYNC_HAVE_MAX;
-    have.entry_count = have.id_count;
-    for (uint32_t i = 0; i < have.id_count; i++)
-        have.ids[i] = wire_hashes_at(want->have, i);
-    if (admission_sync_answer(log->core, &have, &batch) != PPN_OK || batch.count == 0)
-        return;
-    struct ppn_writer writer = ppn_writer(bytes, sizeof(bytes));
-    if (!encode_batch(log, batch.indexes, batch.count, batch.more, &writer, &taken))
-        return;
-    struct wire_peer_frame frame = {.kind = WIRE_PEER_LOG_ENTRIES, .batch = ppn_written(&writer)};
-    send_log_frame(log, peer, &frame);
-}
-
-static uint32_t source_of(const struct ppn_node_id *peer)
-{
-    uint32_t source = ppn_read_u32(peer->bytes);
-    return source == 0 ? 1 : source;
-}
-
-static void take_entries(struct node_log *log, const struct ppn_node_id *peer,
-                         const struct wire_peer_frame *frame)
-{
-    struct ppn_failure failure = {0};
-    struct ppn_hash missing;
-    bool more = false;
-    enum ppn_error error = node_log_batch(log, source_of(peer), frame->batch, &more, &failure);
-    if (error != PPN_OK) {
-        char scratch[PPN_FINGERPRINT_TEXT];
-        ppn_log(PPN_LOG_WARN, "log-refused", "from=%s cause=\"%s\"",
-                node_member_name(log->node, peer, scratch), failure.text);
-        return;
-    }
-    if (more || admission_missing(log->core, &missing, 1) > 0)
-        send_want(log, peer);
-}
-
-void node_log_frame(struct node_log *log, struct node_link *link,
-                    const struct wire_peer_frame *frame)
-{
-    const struct ppn_node_id peer = *node_link_peer(link);
-    if (frame->kind == WIRE_PEER_LOG_HEADS)
-        answer_heads(log, &peer, frame->heads);
-    else if (frame->kind == WIRE_PEER_LOG_WANT)
-        answer_want(log, &peer, &frame->log_want);
-    else
-        take_entries(log, &peer, frame);
-}
-
-static void sync_with_somebody(struct node_log *log)
-{
-    struct node_member member, chosen;
-    uint32_t cursor = 0, alive = 0;
-    while (node_member_next(log->node, &cursor, &member)) {
-        if (ppn_node_id_equal(&member.id, &log->node->identity.id) ||
-            !node_member_alive(log->node, &member.id))
-            continue;
-        if (ppn_random_below(&log->random, ++alive) == 0)
-            chosen = member;
-    }
-    if (alive > 0)
-        send_heads(log, &chosen.id);
-}
-
 static void on_timer(void *context)
 {
     struct node_log *log = context;
@@ -404,7 +267,7 @@ static void on_timer(void *context)
     }
     if (ppn_due(log->sync_at, now)) {
         if (log->node->phase == NODE_MEMBER)
-            sync_with_somebody(log);
+            node_log_sync(log);
         log->sync_at = ppn_after(now, ppn_seconds(SYNC_PERIOD_S));
     }
     os_timer_after(&log->timer, ppn_seconds(5));
@@ -414,6 +277,7 @@ static void on_timer(void *context)
 
 struct load {
     struct node_log *log;
+    uint32_t count; /* values read */
     enum ppn_error error;
     struct ppn_failure *failure;
 };
@@ -429,6 +293,8 @@ static bool load_entry(void *context, struct ppn_slice key, struct ppn_slice val
                                "from a backup, or remove it and join anew");
         return false;
     }
+    if (load->count++ == 0)
+        load->log->first_key = ppn_read_u64(key.data);
     load->log->next_key = ppn_read_u64(key.data) + 1;
     if (admission_offer(load->log->core, os_clock_wall(), 0, value, &load->log->update, &why) ==
         ADMISSION_REFUSED) {
@@ -437,6 +303,18 @@ static bool load_entry(void *context, struct ppn_slice key, struct ppn_slice val
         return false;
     }
     return true;
+}
+
+/* A kill came between the new entries and the end of the old, or before the last record. */
+static enum ppn_error tidy(struct node_log *log, struct ppn_failure *failure)
+{
+    struct store_batch batch;
+    store_batch_init(&batch);
+    rewrite(log, &batch);
+    enum ppn_error error = store_commit_sync(log->node->store, &batch);
+    return error == PPN_OK ? error
+                           : ppn_fail(failure, error, "cannot write the admission log: %s",
+                                      ppn_error_text(error));
 }
 
 enum ppn_error node_log_open(struct node *node, struct node_log **out, struct ppn_failure *failure)
@@ -462,6 +340,12 @@ enum ppn_error node_log_open(struct node *node, struct node_log **out, struct pp
     }
     admission_update_reset(&log->update);
     log->stored = admission_entry_count(log->core);
+    if (load.count != admission_transfer_count(log->core))
+        error = tidy(log, failure);
+    if (error != PPN_OK) {
+        node_log_close(log);
+        return error;
+    }
     os_timer_after(&log->timer, ppn_seconds(5));
     *out = log;
     return PPN_OK;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "admission/author.h"
+#include "admission/checkpoint.h"
 #include "admission/token.h"
 #include "api/api_request.h"
 #include "node/joins.h"
@@ -301,10 +302,11 @@ static void verify(const struct node *node, struct api_log_verdict *verdict)
     verdict->entries = admission_entry_count(log);
     verdict->valid = fresh != NULL;
     verdict->text = "every signature and every link was checked; the members follow from the log";
-    for (uint32_t i = 0; verdict->valid && i < verdict->entries; i++) {
-        verdict->valid =
-            admission_offer(fresh, os_clock_wall(), 0, admission_record_at(log, i).envelope,
-                            &update, &why) == ADMISSION_ACCEPTED;
+    for (uint32_t i = 0; verdict->valid && i < admission_transfer_count(log); i++) {
+        uint8_t buffer[ADMISSION_RECORD_MAX];
+        enum admission_verdict taken = admission_offer(
+            fresh, os_clock_wall(), 0, admission_transfer_at(log, i, buffer), &update, &why);
+        verdict->valid = taken == ADMISSION_ACCEPTED || taken == ADMISSION_STAGED;
         admission_update_reset(&update);
     }
     if (verdict->valid) {
@@ -336,7 +338,8 @@ void node_serve_log(void *context, struct api_request *request, const struct api
     api_list_end(request);
 }
 
-/* Each envelope behind its length, 4 bytes big-endian. */
+/* Each envelope or record behind its length, 4 bytes big-endian. A checkpoint that comes into force
+ * meanwhile leaves the reader with a part that does not verify: it asks again. */
 struct exporting {
     struct node *node;
     uint32_t next;
@@ -346,9 +349,9 @@ static void export_on(void *context, struct api_request *request)
 {
     struct exporting *exporting = context;
     const struct admission *log = node_log_core(exporting->node->log);
-    while (exporting->next < admission_entry_count(log)) {
-        struct ppn_slice envelope = admission_record_at(log, exporting->next).envelope;
-        uint8_t bytes[4 + ADMISSION_ENVELOPE_MAX];
+    while (exporting->next < admission_transfer_count(log)) {
+        uint8_t buffer[ADMISSION_RECORD_MAX], bytes[4 + ADMISSION_RECORD_MAX];
+        struct ppn_slice envelope = admission_transfer_at(log, exporting->next, buffer);
         struct ppn_writer writer = ppn_writer(bytes, sizeof(bytes));
         ppn_write_u32(&writer, (uint32_t)envelope.size);
         ppn_write(&writer, envelope);

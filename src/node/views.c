@@ -186,6 +186,7 @@ static void entry_subject(const struct admission_entry *entry, struct ppn_node_i
     case ADMISSION_POLICY:
     case ADMISSION_SEAL:
     case ADMISSION_RECOVER:
+    case ADMISSION_CHECKPOINT:
         return;
     }
 }

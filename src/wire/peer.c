@@ -199,9 +199,10 @@ static void pack_payload(struct ppn_writer *writer, const struct wire_peer_frame
         pack_hashes(writer, frame->heads);
         return;
     case WIRE_PEER_LOG_WANT:
-        wire_pack_array(writer, 2);
+        wire_pack_array(writer, 3);
         pack_hashes(writer, frame->log_want.have);
-        pack_hashes(writer, frame->log_want.want);
+        pack_hashes(writer, frame->log_want.closed);
+        wire_pack_uint(writer, frame->log_want.staged);
         return;
     case WIRE_PEER_LOG_ENTRIES:
     case WIRE_PEER_LOG_PUSH:
@@ -386,7 +387,8 @@ static void read_exchange(struct wire_reader *reader, struct wire_peer_frame *fr
     }
 }
 
-static void read_payload(struct wire_reader *reader, struct wire_peer_frame *frame)
+static void read_payload(struct wire_reader *reader, struct wire_array *payload,
+                         struct wire_peer_frame *frame)
 {
     switch ((int)frame->kind) {
     case WIRE_PEER_HELLO:
@@ -401,7 +403,9 @@ static void read_payload(struct wire_reader *reader, struct wire_peer_frame *fra
         return;
     case WIRE_PEER_LOG_WANT:
         frame->log_want.have = read_hashes(reader);
-        frame->log_want.want = read_hashes(reader);
+        frame->log_want.closed = read_hashes(reader);
+        if (wire_array_more(reader, payload))
+            frame->log_want.staged = (uint32_t)wire_read_uint(reader, UINT32_MAX);
         return;
     case WIRE_PEER_LOG_ENTRIES:
     case WIRE_PEER_LOG_PUSH:
@@ -439,7 +443,7 @@ enum ppn_error wire_peer_decode(struct ppn_slice bytes, struct wire_peer_frame *
     frame->kind = (enum wire_peer_kind)kind;
     struct wire_array payload = wire_array_begin(&reader, payload_fields(frame->kind));
     if (reader.error == PPN_OK)
-        read_payload(&reader, frame);
+        read_payload(&reader, &payload, frame);
     wire_array_end(&reader, payload);
     wire_array_end(&reader, array);
     return wire_read_finish(&reader);

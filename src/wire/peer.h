@@ -111,7 +111,10 @@ struct ppn_hash wire_hashes_at(struct wire_hashes hashes, uint32_t index);
 
 struct wire_log_want {
     struct wire_hashes have; /* the asker's heads: their ancestors need not be sent */
-    struct wire_hashes want; /* entries it has heard of; empty: whatever `have` lacks */
+    /* Of checkpoints: that its log begins with (zero: the genesis), then, if one is arriving, that.
+     */
+    struct wire_hashes closed;
+    uint32_t staged; /* how many records of the arriving one have come */
 };
 
 /* A machine that knocks at one member is told to all, so that the one with the admin key sees it.

@@ -135,7 +135,7 @@ static bool backdated(const struct model *m, const struct model_authority *a, ui
     const struct model_entry *e = &m->entries[index];
     for (uint32_t s = 0; s < m->count && a->suspect[e->author]; s++) {
         if (has(a->seals, s) && s != index &&
-            m->entries[s].entry.as.seal_of.number > e->entry.seal + a->policy.grace &&
+            m->entries[s].entry.as.seal_of.number > e->entry.seal + a->grace &&
             !has(m->entries[s].past, index))
             return true;
     }
@@ -338,10 +338,11 @@ void model_authority(const struct model *m, uint64_t view, struct model_authorit
             e->entry.as.admin_remove.cut < a->cut_all[e->subject])
             a->cut_all[e->subject] = e->entry.as.admin_remove.cut;
     }
-    a->policy.grace = UINT32_MAX;
+    a->grace = UINT32_MAX;
     removals(m, a);
     grants(m, a);
     policy(m, a);
+    a->grace = a->policy.grace;
     seals(m, a);
     removals(m, a);
     grants(m, a);

@@ -16,6 +16,7 @@ struct model_authority {
     bool suspect[MODEL_KEYS];
     uint32_t powers[MODEL_KEYS];
     struct admission_policy policy;
+    uint32_t grace; /* of the policy that rules while no seal counts yet */
 };
 
 void model_authority(const struct model *model, uint64_t view, struct model_authority *authority);

@@ -145,11 +145,8 @@ static void take(struct state *s, uint32_t index)
         return;
     if (kind == ADMISSION_REKEY) {
         int force = s->force[e->subject];
-        s->fold->live[index] = force < 0 || wg_free(s, index);
-        if (force < 0 || !wg_free(s, index))
-            return;
-        s->counted[index] = true;
-        if (!before(s, index, (uint32_t)force))
+        s->fold->live[index] = s->counted[index] = wg_free(s, index);
+        if (s->fold->live[index] && force >= 0 && !before(s, index, (uint32_t)force))
             s->rekey[e->subject] = (int)index;
         return;
     }

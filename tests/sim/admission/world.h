@@ -33,4 +33,6 @@ struct world {
 
 /* Fast and worthless: equal inputs give equal outputs, that is all the rules need. */
 const struct admission_crypto *world_crypto(void);
+/* Borrows the key. */
+struct admission_signer world_signer(struct admission_key *key);
 void world_make(struct world *world, uint64_t seed);

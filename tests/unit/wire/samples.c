@@ -423,7 +423,7 @@ static void add_plain_frames(struct samples *samples, bool maximal)
     struct wire_peer_frame frames[] = {
         {.kind = WIRE_PEER_PING, .token = UINT64_MAX},
         {.kind = WIRE_PEER_LOG_HEADS, .heads = hashes},
-        {.kind = WIRE_PEER_LOG_WANT, .log_want = {hashes, hashes}},
+        {.kind = WIRE_PEER_LOG_WANT, .log_want = {hashes, hashes, maximal ? UINT32_MAX : 7}},
         {.kind = WIRE_PEER_LOG_PUSH,
          .batch = ppn_slice(filler, maximal ? WIRE_LOG_BATCH_MAX : small)},
         {.kind = WIRE_PEER_FLEET, .fleet = ppn_slice(filler, maximal ? WIRE_OPAQUE_MAX : small)},
