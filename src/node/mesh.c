@@ -27,6 +27,7 @@ struct node_mesh {
     struct os_net_watch *watch;
     struct node_paths *paths;                 /* NULL: plain, or no raw sockets */
     struct wg_prefix prefixes[WG_PREFIX_MAX]; /* of the machine itself, as last seen */
+    struct os_net_routes routes;              /* the same */
     struct wg_update update;
 };
 
@@ -237,8 +238,13 @@ void node_mesh_local(struct node_mesh *mesh)
         memcpy(prefix->address, address->address, sizeof(prefix->address));
         prefix->length = address->prefix_bits;
     }
-    bool moved = memcmp(prefixes, mesh->prefixes, sizeof(prefixes)) != 0;
+    /* Another network may give the same address, and a second uplink changes none. */
+    struct os_net_routes routes;
+    os_net_default_routes(&routes);
+    bool moved = memcmp(prefixes, mesh->prefixes, sizeof(prefixes)) != 0 ||
+                 memcmp(&routes, &mesh->routes, sizeof(routes)) != 0;
     memcpy(mesh->prefixes, prefixes, sizeof(prefixes));
+    mesh->routes = routes;
     if (moved)
         node_paths_void(mesh->paths);
     event.local.prefixes = prefixes;

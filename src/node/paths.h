@@ -41,7 +41,8 @@ bool node_paths_over(const struct node_paths *paths, const struct ppn_endpoint *
                      struct ppn_endpoint *over);
 /* No relay answers by UDP: they are reached over TCP, if they are. */
 bool node_paths_blocked(const struct node_paths *paths);
-/* Own addresses changed, or the machine slept: nothing that was proven counts. */
+/* Own addresses or the default route changed, or the machine slept: nothing that was proven
+ * counts. */
 void node_paths_void(struct node_paths *paths);
 
 /* "lan", "public", "punched", "relayed", "tcp", "relayed-tcp". */

@@ -17,7 +17,7 @@
 #include "os/os_child.h"
 #include "os/os_file.h"
 
-enum { ROUTES_TEXT_MAX = 256 * 1024, IP_TIMEOUT_S = 10 };
+enum { ADDRESSES_TEXT_MAX = 256 * 1024, IP_TIMEOUT_S = 10 };
 
 bool os_net_interface_name_valid(const char *interface)
 {
@@ -58,7 +58,7 @@ static void mark_temporary(struct os_net_addresses *addresses)
 {
     uint8_t *bytes;
     size_t size;
-    if (os_file_read("/proc/net/if_inet6", ROUTES_TEXT_MAX, &bytes, &size, NULL) != PPN_OK)
+    if (os_file_read("/proc/net/if_inet6", ADDRESSES_TEXT_MAX, &bytes, &size, NULL) != PPN_OK)
         return;
     char *rest = NULL;
     for (char *line = strtok_r((char *)bytes, "\n", &rest); line;
@@ -118,62 +118,6 @@ enum ppn_error os_net_addresses(struct os_net_addresses *addresses, struct ppn_f
     freeifaddrs(list);
     mark_temporary(addresses);
     return PPN_OK;
-}
-
-/* Calls fn for each line of a table of /proc/net; for none when it cannot be read. */
-static void each_line(const char *path, void (*fn)(void *context, const char *line), void *context)
-{
-    uint8_t *bytes;
-    size_t size;
-    char *rest = NULL;
-    if (os_file_read(path, ROUTES_TEXT_MAX, &bytes, &size, NULL) != PPN_OK)
-        return;
-    for (char *line = strtok_r((char *)bytes, "\n", &rest); line;
-         line = strtok_r(NULL, "\n", &rest))
-        fn(context, line);
-    free(bytes);
-}
-
-struct default_route {
-    unsigned metric;
-    char interface[OS_INTERFACE_NAME_MAX + 1];
-};
-
-static void consider(struct default_route *best, unsigned metric, const char *interface)
-{
-    if ((best->interface[0] && metric >= best->metric) || strcmp(interface, "lo") == 0)
-        return;
-    if (ppn_text_copy(best->interface, sizeof best->interface, interface))
-        best->metric = metric;
-}
-
-static void route4_line(void *context, const char *line)
-{
-    char interface[32];
-    unsigned destination, mask, metric;
-    if (sscanf(line, "%31s %x %*x %*x %*u %*u %u %x", interface, &destination, &metric, &mask) ==
-            4 &&
-        destination == 0 && mask == 0)
-        consider(context, metric, interface);
-}
-
-static void route6_line(void *context, const char *line)
-{
-    char destination[33], interface[32];
-    unsigned bits, metric;
-    if (sscanf(line, "%32s %x %*s %*x %*s %x %*x %*x %*x %31s", destination, &bits, &metric,
-               interface) == 4 &&
-        bits == 0 && strspn(destination, "0") == 32)
-        consider(context, metric, interface);
-}
-
-void os_net_default_interface(char name[static OS_INTERFACE_NAME_MAX + 1])
-{
-    struct default_route best = {0};
-    each_line("/proc/net/route", route4_line, &best);
-    if (best.interface[0] == 0)
-        each_line("/proc/net/ipv6_route", route6_line, &best);
-    memcpy(name, best.interface, sizeof best.interface);
 }
 
 static bool first_member(void *context, const char *name)

@@ -31,6 +31,21 @@ enum ppn_error os_net_addresses(struct os_net_addresses *addresses,
 
 /* The interface of the default route (IPv4 first, then IPv6), "" when there is none. */
 void os_net_default_interface(char name[static OS_INTERFACE_NAME_MAX + 1]);
+
+/* How this machine sends to what is far. */
+struct os_net_route {
+    char interface[OS_INTERFACE_NAME_MAX + 1]; /* "": no default route of the family */
+    uint8_t gateway[16];      /* IPv4 mapped; zeros: none, the far is on the link */
+    uint8_t source[16];       /* the address that the kernel prefers for it */
+    uint32_t carrier_changes; /* of the interface, since it is there */
+};
+struct os_net_routes {
+    struct os_net_route ipv4, ipv6;
+};
+/* Both default routes, those of the lowest metric. What is not known is zero, and there is no
+ * padding: two of them may be compared byte by byte. */
+void os_net_default_routes(struct os_net_routes *routes);
+
 /* Wi-Fi, cable or unknown, by /sys/class/net. Bridges and bonds count as their first member. */
 enum ppn_link os_net_link(const char *interface);
 bool os_net_interface_exists(const char *interface);

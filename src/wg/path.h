@@ -118,7 +118,7 @@ enum path_event_kind {
     PATH_HEARD,     /* an authentic question of the peer came from `from` */
     PATH_WIREGUARD, /* what the device shows of the peer */
     PATH_CALLED,    /* the peer asks to be probed now; it does the same */
-    PATH_VOID       /* own addresses changed, or the machine slept */
+    PATH_VOID       /* own addresses or default route changed, or the machine slept */
 };
 
 /* Arrays are borrowed for the call. */
@@ -171,7 +171,7 @@ struct path_question {
     struct ppn_instant at; /* waiting: when it counts as missed; else when it is asked */
 };
 
-/* What a way carries, by steps of path_mtu.c. */
+/* What a way carries, by steps of path_carry.c. */
 struct path_carry {
     struct path_question question;
     int8_t low, high; /* steps that arrived, that did not; searched between */
