@@ -124,6 +124,20 @@ network_move() {
     [ -z "$gateway" ] || ip -n "$own" route add default via "$gateway"
 }
 
+# network_swap NODE ROUTER: pulls the cable of a node behind a router and puts it into another router's
+# network, which has the same addresses inside. The node sees its link go and come, and nothing else.
+network_swap() {
+    local node=$1 router=$2 old switch
+    switch=$(namespace switch)
+    [ -s "$lab/nodes/$node/router" ] || die "$node is behind no router"
+    ip netns list | grep -q "^ppn-$name-$router\b" || die "lab '$name' has no router '$router'"
+    old=$(ip -n "$(namespace "$node")" -4 route show default | awk '{print $3; exit}')
+    echo "$router" >"$lab/nodes/$node/router"
+    ip -n "$(namespace "$router")" addr replace "$old/24" dev in && ip -n "$switch" link set "$node" down &&
+        ip -n "$switch" link set "$node" master "$router-lan" && ip -n "$switch" link set "$node" up ||
+        die "cannot swap $node's network"
+}
+
 # network_rebind ROUTER: another outside address from the provider. The kernel forgets the mappings of
 # an address that goes, so every flow comes from elsewhere now.
 network_rebind() {
