@@ -53,7 +53,7 @@ node_launch() {
             ${advertise[@]+"${advertise[@]}"} "$@"
     ) </dev/null >>"$directory/log" 2>&1 &
     remember $! "$directory/pid"
-    disown $!
+    disown $! 2>/dev/null || : # it may have left the table of jobs already
 }
 
 node_ended() { # NODE: why it is not running, for people
