@@ -57,7 +57,7 @@ static enum ppn_error claims_free(const struct admission *log, const struct ppn_
 {
     struct admission_key key = admission_node_key(node);
     uint8_t address[16];
-    admission_mesh_address(&log->network, node, address);
+    admission_address(log, node, address);
     uint32_t person, owner = admission_wg_owner(log, wg_key);
     bool known = admission_person_find(log, &key, &person);
     if (owner != UINT32_MAX && (!known || owner != person))

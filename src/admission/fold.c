@@ -232,7 +232,7 @@ static bool claims_free(struct admission *log, uint32_t index)
     if (item->kind == ADMISSION_REKEY)
         return true;
     uint32_t address = admission_address_owner(log, facts->address);
-    if (address != UINT32_MAX && address != item->subject) {
+    if (address != UINT32_MAX && address != item->subject && ADMISSION_RULE(log, UNIQUE_ADDRESS)) {
         set_void(log, index, ADMISSION_VOID_ADDRESS, 0);
         return false;
     }

@@ -196,7 +196,7 @@ static void add_facts(struct admission *log, uint32_t index, const struct admiss
     memmove(facts.wg_key, wg_key, sizeof facts.wg_key);
     memcpy(facts.name, name, strlen(name) + 1);
     if (node != NULL)
-        admission_mesh_address(&log->network, node, facts.address);
+        admission_address(log, node, facts.address);
     void *grown = log->facts;
     admission_grow(&grown, &log->facts_capacity, log->facts_count + 1, sizeof *log->facts);
     log->facts = grown;

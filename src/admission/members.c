@@ -8,10 +8,9 @@
 
 /* The table of members and the claims that keep addresses, WireGuard keys and names unique. */
 
-void admission_mesh_address(const struct ppn_hash *network, const struct ppn_node_id *node,
-                            uint8_t address[static 16])
+static void mesh_address(const struct admission_crypto *crypto, const struct ppn_hash *network,
+                         const struct ppn_node_id *node, uint8_t address[static 16])
 {
-    const struct admission_crypto *crypto = admission_crypto_sodium();
     uint8_t both[PPN_HASH_SIZE + PPN_ID_SIZE];
     memcpy(both, network->bytes, PPN_HASH_SIZE);
     memcpy(both + PPN_HASH_SIZE, node->bytes, PPN_ID_SIZE);
@@ -22,6 +21,18 @@ void admission_mesh_address(const struct ppn_hash *network, const struct ppn_nod
     memcpy(address + 1, network->bytes, 5);
     memcpy(address + 6, hash.bytes, 6);
     address[15] = 1;
+}
+
+void admission_mesh_address(const struct ppn_hash *network, const struct ppn_node_id *node,
+                            uint8_t address[static 16])
+{
+    mesh_address(admission_crypto_sodium(), network, node, address);
+}
+
+void admission_address(const struct admission *log, const struct ppn_node_id *node,
+                       uint8_t address[static 16])
+{
+    mesh_address(log->crypto, &log->network, node, address);
 }
 
 static const struct admission_facts *facts_of(const struct admission *log, uint32_t index)

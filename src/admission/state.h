@@ -38,6 +38,7 @@ enum admission_rule {
     ADMISSION_RULE_RECOVER_WINNER,
     ADMISSION_RULE_WITNESS, /* a redemption needs a witness that is a member */
     ADMISSION_RULE_UNIQUE_WG,
+    ADMISSION_RULE_UNIQUE_ADDRESS,
     ADMISSION_RULE_UNIQUE_NAME,
     ADMISSION_RULE_LEASE,
     ADMISSION_RULE_GAPLESS,
@@ -471,6 +472,10 @@ void admission_members_clear(struct admission *log);
 void admission_member_name(const struct admission *log, uint32_t person,
                            char name[static PPN_NAME_MAX + 1]);
 bool admission_name_taken(const struct admission *log, const char *name);
+
+/* admission_mesh_address by the log's own hash. */
+void admission_address(const struct admission *log, const struct ppn_node_id *node,
+                       uint8_t address[static 16]);
 
 /* Who claimed a WireGuard key or an address first; UINT32_MAX: nobody. */
 uint32_t admission_wg_owner(const struct admission *log, const uint8_t *wg_key);
