@@ -137,6 +137,35 @@ static bool wg_free(const struct state *s, uint32_t index)
     return true;
 }
 
+/* By the letter of the protocol: fd, 5 bytes of the network, 6 of the hash. Of that only the 6 tell
+ * two nodes apart. */
+static void address_of(const struct model *m, int node, uint8_t bytes[static 6])
+{
+    uint8_t both[2 * PPN_HASH_SIZE];
+    memcpy(both, m->network.bytes, PPN_HASH_SIZE);
+    memcpy(both + PPN_HASH_SIZE, m->keys[node].bytes, PPN_ID_SIZE);
+    struct ppn_hash hash = m->crypto->hash(m->crypto->ctx, ppn_slice("ppn-address-1", 13),
+                                           ppn_slice(both, sizeof both));
+    memcpy(bytes, hash.bytes, 6);
+}
+
+/* Whoever counted first with a mesh address owns it. */
+static bool address_free(const struct state *s, uint32_t index)
+{
+    uint8_t mine[6], other[6];
+    address_of(s->m, s->m->entries[index].subject, mine);
+    for (uint32_t i = 0; i < s->m->count; i++) {
+        const struct model_entry *e = &s->m->entries[i];
+        if (!s->counted[i] || e->entry.kind == ADMISSION_REKEY ||
+            e->subject == s->m->entries[index].subject)
+            continue;
+        address_of(s->m, e->subject, other);
+        if (memcmp(mine, other, sizeof mine) == 0)
+            return false;
+    }
+    return true;
+}
+
 static void take(struct state *s, uint32_t index)
 {
     const struct model_entry *e = &s->m->entries[index];
@@ -151,7 +180,8 @@ static void take(struct state *s, uint32_t index)
         return;
     }
     if ((kind == ADMISSION_REDEEM && !invite_stands(s, index)) || denied(s, index) ||
-        !wg_free(s, index) || (kind == ADMISSION_REDEEM && !invite_has_room(s, index)))
+        !wg_free(s, index) || !address_free(s, index) ||
+        (kind == ADMISSION_REDEEM && !invite_has_room(s, index)))
         return;
     s->counted[index] = true;
     s->fold->live[index] = !revoked(s, e->subject);
