@@ -141,9 +141,12 @@ static void lower_cut(uint64_t *cut, uint32_t *by, uint64_t value, uint32_t inde
     }
 }
 
-/* Root cuts outrank everything but a recovery, which has spoken already. */
+/* Root cuts outrank everything but a recovery, which has spoken already: what it cut of their
+ * author cuts nobody. */
 static void apply_root_cuts(const struct admission *log, struct admission_authority *a)
 {
+    uint64_t *recovered = admission_take(a->admins, sizeof *recovered);
+    memcpy(recovered, a->cut_all, a->admins * sizeof *recovered);
     for (uint32_t i = 0; i < a->controls; i++) {
         const struct admission_control *control = &log->control[i];
         const struct admission_item *item = &log->items[control->index];
@@ -155,9 +158,12 @@ static void apply_root_cuts(const struct admission *log, struct admission_author
         uint32_t recovery = author != 0 ? a->dropped_by[author - 1] : 0;
         if (recovery != 0 && !admission_before(log, control->index, recovery - 1))
             continue;
+        if (author != 0 && item->seq > recovered[author - 1])
+            continue;
         uint32_t subject = admin_of(log, item->subject);
         lower_cut(&a->cut_all[subject], &a->cut_all_by[subject], control->cut, control->index);
     }
+    free(recovered);
 }
 
 static void find_forks(const struct admission *log, struct admission_authority *a)

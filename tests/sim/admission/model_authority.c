@@ -319,6 +319,7 @@ static void powers(const struct model *m, struct model_authority *a)
 
 void model_authority(const struct model *m, uint64_t view, struct model_authority *a)
 {
+    uint64_t recovered[MODEL_KEYS]; /* what the recoveries alone cut */
     memset(a, 0, sizeof *a);
     a->view = view;
     for (uint32_t k = 0; k < MODEL_KEYS; k++) {
@@ -326,6 +327,7 @@ void model_authority(const struct model *m, uint64_t view, struct model_authorit
         a->cut_all[k] = a->cut_grants[k] = MODEL_NEVER;
     }
     generations(m, a);
+    memcpy(recovered, a->cut_all, sizeof recovered);
     for (uint32_t k = 0; k < m->key_count; k++) {
         a->fork[k] = model_fork(m, view, (int)k);
         a->suspect[k] = a->fork[k] != MODEL_NEVER;
@@ -334,7 +336,8 @@ void model_authority(const struct model *m, uint64_t view, struct model_authorit
         const struct model_entry *e = &m->entries[i];
         int dropped = a->dropped[e->author];
         if (has(view, i) && e->entry.kind == ADMISSION_ADMIN_REMOVE && e->root_tier &&
-            e->entry.as.admin_remove.has_cut && (dropped < 0 || has(m->entries[dropped].past, i)) &&
+            e->entry.as.admin_remove.has_cut && e->entry.seq <= recovered[e->author] &&
+            (dropped < 0 || has(m->entries[dropped].past, i)) &&
             e->entry.as.admin_remove.cut < a->cut_all[e->subject])
             a->cut_all[e->subject] = e->entry.as.admin_remove.cut;
     }

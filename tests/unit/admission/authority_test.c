@@ -242,6 +242,30 @@ Test(authority, two_seals_with_one_number_stop_seals_until_a_recovery)
     two_free(&t);
 }
 
+Test(authority, a_recovery_undoes_what_a_stolen_root_cut)
+{
+    struct fixture f = fixture_new();
+    struct admission_keypair honest = pair(2), recovery = pair(200), fresh = pair(50);
+    struct admission_keypair *by = &recovery;
+    struct admission_entry entry = {.kind = ADMISSION_RECOVER};
+    add_admin(&f, &f.founder, 2, ADMISSION_POWERS_ADMIN);
+    admit(&f, &honest, 10, "laptop");
+    remove_admin(&f, &f.founder, 2, 0); /* by the thief: the founder's entry 3 */
+    cr_assert_not(is_member(&f, 10));
+    entry.as.recover.base = admission_network(f.log);
+    entry.as.recover.root_needed = entry.as.recover.root_count = 1;
+    entry.as.recover.roots[0] = fresh.key;
+    entry.as.recover.cut_count = 1;
+    entry.as.recover.cuts[0] = (struct admission_cut){f.founder.key, 2};
+    struct admission_made made = make_by(&f, &by, 1, entry);
+    cr_assert_eq(offer(&f, &made), ADMISSION_ACCEPTED, "%s", f.why.text);
+    cr_assert(live(&f, 2));
+    cr_assert(is_member(&f, 10));
+    admit(&f, &honest, 11, "desktop");
+    cr_assert(is_member(&f, 11));
+    fixture_free(&f);
+}
+
 Test(authority, a_raised_version_freezes_this_program)
 {
     struct fixture f = fixture_new();
