@@ -129,9 +129,12 @@ bool admission_sealed_unforked(const struct admission *log,
                                const struct admission_authority *authority, uint32_t signer,
                                uint32_t grant)
 {
+    const struct admission_item *item = &log->items[grant];
     for (uint32_t i = 0; i < authority->seal_count && ADMISSION_RULE(log, SEAL_SPARES); i++) {
         const struct admission_past *past = &log->items[authority->seals[i]].past;
-        if (admission_past_has(past, grant) && admission_fork_in(log, past, signer) == UINT64_MAX)
+        uint64_t fork = admission_fork_in(log, past, signer);
+        if (admission_past_has(past, grant) &&
+            (fork == UINT64_MAX || (item->author == signer && item->seq < fork)))
             return true;
     }
     return false;
@@ -245,6 +248,24 @@ static enum admission_void signed_by(const struct admission *log,
     return outranked(log, authority, admin - 1, signer, index, by);
 }
 
+/* A seal that counts covers the entry and knew nothing against its author. */
+static bool sealed_unsuspected(const struct admission *log,
+                               const struct admission_authority *authority, uint32_t author,
+                               uint32_t index)
+{
+    for (uint32_t i = 0; i < authority->seal_count && ADMISSION_RULE(log, SEAL_SPARES); i++) {
+        const struct admission_past *past = &log->items[authority->seals[i]].past;
+        bool known = admission_fork_in(log, past, author) != UINT64_MAX;
+        for (uint32_t at = log->persons[author].first_about; at != 0 && !known;
+             at = log->items[at - 1].next_of_subject)
+            known = log->items[at - 1].kind == ADMISSION_ADMIN_REMOVE &&
+                    admission_past_has(past, at - 1);
+        if (!known && admission_past_has(past, index))
+            return true;
+    }
+    return false;
+}
+
 /* Ends backdating: an author that was removed or contradicted itself has this many seals to show an
  * older entry, then it is void, whatever it does. */
 static uint32_t omitting_seal(const struct admission *log,
@@ -260,7 +281,9 @@ static uint32_t omitting_seal(const struct admission *log,
         if (log->control[seal->control].number <= item->seal + grace)
             return 0;
         if (authority->seals[i] != index && !admission_before(log, index, authority->seals[i]))
-            return authority->seals[i] + 1;
+            return sealed_unsuspected(log, authority, item->author, index)
+                       ? 0
+                       : authority->seals[i] + 1;
     }
     return 0;
 }

@@ -361,7 +361,8 @@ bool admission_sealed_against(const struct admission *log,
 uint64_t admission_fork_in(const struct admission *log, const struct admission_past *past,
                            uint32_t person);
 
-/* A seal that counts covers the grant and no contradiction of the signer. */
+/* A seal that counts covers the grant and no contradiction of the signer, or a later one of its
+ * author. */
 bool admission_sealed_unforked(const struct admission *log,
                                const struct admission_authority *authority, uint32_t signer,
                                uint32_t grant);

@@ -83,9 +83,11 @@ bool model_sealed_against(const struct model *m, const struct model_authority *a
 bool model_sealed_unforked(const struct model *m, const struct model_authority *a, int key,
                            uint32_t grant)
 {
+    const struct model_entry *e = &m->entries[grant];
     for (uint32_t s = 0; s < m->count; s++) {
+        uint64_t fork = model_fork(m, m->entries[s].past, key);
         if (has(a->seals, s) && has(m->entries[s].past, grant) &&
-            model_fork(m, m->entries[s].past, key) == MODEL_NEVER)
+            (fork == MODEL_NEVER || (e->author == key && e->entry.seq < fork)))
             return true;
     }
     return false;
@@ -130,6 +132,23 @@ static bool grant_signed(const struct model *m, const struct model_authority *a,
     return chained(m, a, signer, index);
 }
 
+/* A seal that counts covers the entry and knew nothing against its author. */
+static bool sealed_unsuspected(const struct model *m, const struct model_authority *a,
+                               uint32_t index)
+{
+    int author = m->entries[index].author;
+    for (uint32_t s = 0; s < m->count; s++) {
+        uint64_t past = m->entries[s].past;
+        bool known = model_fork(m, past, author) != MODEL_NEVER;
+        for (uint32_t r = 0; r < m->count; r++)
+            known = known || (has(past, r) && m->entries[r].subject == author &&
+                              m->entries[r].entry.kind == ADMISSION_ADMIN_REMOVE);
+        if (has(a->seals, s) && has(past, index) && !known)
+            return true;
+    }
+    return false;
+}
+
 static bool backdated(const struct model *m, const struct model_authority *a, uint32_t index)
 {
     const struct model_entry *e = &m->entries[index];
@@ -137,7 +156,7 @@ static bool backdated(const struct model *m, const struct model_authority *a, ui
         if (has(a->seals, s) && s != index &&
             m->entries[s].entry.as.seal_of.number > e->entry.seal + a->grace &&
             !has(m->entries[s].past, index))
-            return true;
+            return !sealed_unsuspected(m, a, index);
     }
     return false;
 }

@@ -210,6 +210,41 @@ Test(authority, seals_keep_what_they_cover_and_end_backdating)
     two_free(&t);
 }
 
+Test(authority, what_was_sealed_late_outlives_its_author)
+{
+    struct two t = two_new();
+    admit(&t.b, &t.second, 10, "apart"); /* while three seals are made elsewhere */
+    for (uint32_t i = 0; i < 3; i++)
+        seal(&t.a, &t.a.founder);
+    heal(&t);
+    cr_assert(is_member(&t.a, 10));
+    seal(&t.a, &t.a.founder);
+    remove_admin(&t.a, &t.second, 2, -1);
+    cr_assert(is_member(&t.a, 10), "a seal covered it before anything was said against its admin");
+    heal(&t);
+    two_free(&t);
+}
+
+Test(authority, a_contradiction_endangers_nothing_that_a_seal_keeps)
+{
+    struct two t = two_new();
+    struct fixture old = fixture_empty(&t.a);
+    copy_all(&t.a, &old);
+    admit(&t.a, &t.second, 10, "first");
+    copy_all(&t.a, &t.b);
+    admit(&t.a, &t.second, 11, "left");
+    admit(&t.b, &t.second, 12, "right");
+    heal(&t);
+    seal(&t.a, &t.a.founder); /* knows that its second entry is contradicted, not its first */
+    admit(&old, &t.second, 13, "older");
+    copy_all(&old, &t.a);
+    cr_assert(is_member(&t.a, 10));
+    cr_assert_not(is_member(&t.a, 13));
+    heal(&t);
+    fixture_free(&old);
+    two_free(&t);
+}
+
 Test(authority, two_seals_with_one_number_stop_seals_until_a_recovery)
 {
     struct two t = two_new();
