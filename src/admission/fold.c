@@ -385,7 +385,7 @@ void admission_members_report(const struct admission *log, const struct admissio
                               uint32_t old_count, struct admission_update *update)
 {
     for (uint32_t i = 0; i < old_count; i++) {
-        if (admission_member_by_id(log, &old[i].id) == NULL)
+        if (admission_member_by_id(log, &old[i].id) == NULL && ADMISSION_RULE(log, TELL_REMOVALS))
             admission_update_add(update, ADMISSION_MEMBER_REMOVED)->member = old[i];
     }
     for (uint32_t i = 0, k = 0; i < log->member_count; i++) {

@@ -43,6 +43,7 @@ enum admission_rule {
     ADMISSION_RULE_LEASE,
     ADMISSION_RULE_GAPLESS,
     ADMISSION_RULE_PREV_ANCESTOR,
+    ADMISSION_RULE_TELL_REMOVALS,      /* who listens to updates hears who is a member no more */
     ADMISSION_RULE_ANCESTRY_AUTHORITY, /* authority is judged at the entry's own past */
     ADMISSION_RULE_COUNT
 };
