@@ -234,12 +234,16 @@ static void check_sealed(const struct admission *log, const struct world *w, str
 
 /* ---- 5 ---- */
 
-/* An entry that a recovery's cut voids from then on counts for nothing. */
+/* What is beyond a cut counts for nothing, whoever has power today. Cuts are found before seals:
+ * one that seals left out (rule 8) removes nobody, and cuts all the same. */
 static bool is_cut(const struct admission *log, const struct admission_key *key)
 {
     struct admission_entry e;
     for (uint32_t i = 0; i < admission_entry_count(log); i++) {
         admission_record_entry(log, i, &e);
+        if (e.kind == ADMISSION_ADMIN_REMOVE && e.as.admin_remove.has_cut &&
+            admission_key_equal(&e.as.admin_remove.key, key))
+            return true;
         for (uint32_t k = 0; e.kind == ADMISSION_RECOVER && k < e.as.recover.cut_count; k++) {
             if (admission_key_equal(&e.as.recover.cuts[k].key, key))
                 return true;
