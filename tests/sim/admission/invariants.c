@@ -226,9 +226,13 @@ static bool line_suspected(const struct picture *p, uint32_t i, int key)
         return true;
     for (uint32_t g = 0; g < i; g++) {
         const struct fact *f = &p->facts[g];
-        if (picture_has(p->facts[i].past, g) && f->entry.kind == ADMISSION_ADMIN_ADD &&
-            f->subject == key && line_suspected(p, g, f->author))
-            return true;
+        if (!picture_has(p->facts[i].past, g) || f->entry.kind != ADMISSION_ADMIN_ADD ||
+            f->subject != key)
+            continue;
+        for (uint32_t k = 0; k < f->signer_count; k++) {
+            if (line_suspected(p, g, f->signers[k]))
+                return true;
+        }
     }
     return false;
 }
