@@ -20,6 +20,7 @@ static void authority_alloc(const struct admission *log, struct admission_author
     a->cut_grants = admission_take(a->admins, sizeof *a->cut_grants);
     a->cut_grants_by = admission_take(a->admins, sizeof *a->cut_grants_by);
     a->dropped_by = admission_take(a->admins, sizeof *a->dropped_by);
+    a->late_root = admission_take(a->admins, sizeof *a->late_root);
     a->tainted = admission_take(a->admins, sizeof *a->tainted);
     a->suspect = admission_take(a->admins, sizeof *a->suspect);
     a->state = admission_take(a->controls, sizeof *a->state);
@@ -31,8 +32,8 @@ static void authority_alloc(const struct admission *log, struct admission_author
 void admission_authority_free(struct admission_authority *a)
 {
     void *arrays[] = {a->powers,     a->fork_seq,      a->cut_all,    a->cut_all_by,
-                      a->cut_grants, a->cut_grants_by, a->dropped_by, a->tainted,
-                      a->suspect,    a->state,         a->seals};
+                      a->cut_grants, a->cut_grants_by, a->dropped_by, a->late_root,
+                      a->tainted,    a->suspect,       a->state,      a->seals};
     for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++)
         free(arrays[i]);
     *a = (struct admission_authority){0};
@@ -72,7 +73,8 @@ static void drop(const struct admission *log, struct admission_authority *a, uin
 }
 
 /* A recovery drops every root key that it does not name again: those of the genesis or recovery
- * before it, and those that root keys added without having seen it. */
+ * before it, and those that it knew to be added. One that somebody adds who has not seen it is no
+ * root, but may be an admin by others: an old root must not take along whom it names. */
 static void drop_roots(const struct admission *log, struct admission_authority *a,
                        uint32_t recovery)
 {
@@ -88,9 +90,13 @@ static void drop_roots(const struct admission *log, struct admission_authority *
             if (!is_root_of(now, old->roots[k]))
                 drop(log, a, old->roots[k], now->index);
         }
-        if (item->kind == ADMISSION_ADMIN_ADD && (old->powers & ADMISSION_POWER_ROOT) != 0 &&
-            !is_root_of(now, item->subject))
+        if (item->kind != ADMISSION_ADMIN_ADD || (old->powers & ADMISSION_POWER_ROOT) == 0 ||
+            is_root_of(now, item->subject))
+            continue;
+        if (admission_before(log, old->index, now->index))
             drop(log, a, item->subject, now->index);
+        else
+            a->late_root[admin_of(log, item->subject)] = true;
     }
     for (uint32_t i = 0; i < entry.as.recover.cut_count; i++) {
         uint32_t person;
@@ -133,6 +139,44 @@ static void find_generation(const struct admission *log, struct admission_author
     a->generation = log->control[current].index;
 }
 
+/* A recovery in force beside the root grant, + 1, that does not name its subject. */
+static uint32_t late_root_grant(const struct admission *log, const struct admission_authority *a,
+                                const struct admission_control *grant)
+{
+    uint32_t subject = log->items[grant->index].subject;
+    if (log->items[grant->index].kind != ADMISSION_ADMIN_ADD ||
+        (grant->powers & ADMISSION_POWER_ROOT) == 0 || !a->late_root[admin_of(log, subject)])
+        return 0;
+    for (uint32_t i = 1; i < a->controls; i++) {
+        const struct admission_control *recovery = &log->control[i];
+        if (log->items[recovery->index].kind == ADMISSION_RECOVER && stands(a, i) &&
+            !admission_before(log, recovery->index, grant->index) &&
+            !admission_before(log, grant->index, recovery->index) && !is_root_of(recovery, subject))
+            return recovery->index + 1;
+    }
+    return 0;
+}
+
+uint32_t admission_late_power(const struct admission *log, const struct admission_authority *a,
+                              uint32_t signer, uint32_t index, uint32_t power)
+{
+    uint32_t late = 0;
+    for (uint32_t i = 1; i < a->controls && a->late_root[admin_of(log, signer)]; i++) {
+        const struct admission_control *grant = &log->control[i];
+        const struct admission_item *item = &log->items[grant->index];
+        if (item->kind != ADMISSION_ADMIN_ADD || item->subject != signer || !in_past(a, i))
+            continue;
+        uint32_t recovery = late_root_grant(log, a, grant);
+        if (recovery == 0 && admission_before(log, grant->index, index) &&
+            (grant->powers & (power | ADMISSION_POWER_ROOT)) != 0)
+            return 0;
+        if (recovery != 0 && !admission_before(log, index, recovery - 1) &&
+            !admission_before(log, recovery - 1, index))
+            late = recovery;
+    }
+    return late;
+}
+
 static void lower_cut(uint64_t *cut, uint32_t *by, uint64_t value, uint32_t index)
 {
     if (value < *cut) {
@@ -158,7 +202,9 @@ static void apply_root_cuts(const struct admission *log, struct admission_author
         uint32_t recovery = author != 0 ? a->dropped_by[author - 1] : 0;
         if (recovery != 0 && !admission_before(log, control->index, recovery - 1))
             continue;
-        if (author != 0 && item->seq > recovered[author - 1])
+        if (author != 0 &&
+            (item->seq > recovered[author - 1] ||
+             admission_late_power(log, a, item->author, control->index, ADMISSION_POWER_ROOT) != 0))
             continue;
         uint32_t subject = admin_of(log, item->subject);
         lower_cut(&a->cut_all[subject], &a->cut_all_by[subject], control->cut, control->index);
@@ -194,8 +240,8 @@ static void judge_removals(const struct admission *log, struct admission_authori
 {
     for (uint32_t i = 0; i < a->admins; i++) {
         a->cut_grants[i] = UINT64_MAX;
-        a->tainted[i] =
-            a->dropped_by[i] != 0 || a->cut_all[i] != UINT64_MAX || a->fork_seq[i] != UINT64_MAX;
+        a->tainted[i] = a->late_root[i] || a->dropped_by[i] != 0 || a->cut_all[i] != UINT64_MAX ||
+                        a->fork_seq[i] != UINT64_MAX;
     }
     taint_losers(log, a);
     for (uint32_t i = 0; i < a->controls; i++) {
@@ -376,7 +422,8 @@ static void find_powers(const struct admission *log, struct admission_authority 
     for (uint32_t i = 1; i < a->controls; i++) {
         const struct admission_control *control = &log->control[i];
         const struct admission_item *item = &log->items[control->index];
-        if (item->kind != ADMISSION_ADMIN_ADD || !stands(a, i))
+        if (item->kind != ADMISSION_ADMIN_ADD || !stands(a, i) ||
+            late_root_grant(log, a, control) != 0)
             continue;
         bool root = (control->powers & ADMISSION_POWER_ROOT) != 0;
         a->powers[admin_of(log, item->subject)] |= root ? ADMISSION_POWERS_ALL : control->powers;

@@ -86,6 +86,15 @@ static enum admission_void outranked(const struct admission *log,
         *by = recovery;
         return ADMISSION_VOID_RECOVERED;
     }
+    uint32_t power = admission_power_needed(log->items[index].kind);
+    bool adds_root = log->items[index].kind == ADMISSION_ADMIN_ADD &&
+                     (log->control[log->items[index].control].powers & ADMISSION_POWER_ROOT) != 0;
+    recovery = admission_late_power(log, authority, signer, index,
+                                    adds_root ? ADMISSION_POWER_ROOT : power);
+    if (recovery != 0 && ADMISSION_RULE(log, RECOVER_DROPS)) {
+        *by = recovery;
+        return ADMISSION_VOID_RECOVERED;
+    }
     uint64_t cut = authority->cut_all[admin];
     if (cut != UINT64_MAX && ADMISSION_RULE(log, CUT) &&
         !within(log, authority->view, signer, cut, index)) {

@@ -188,6 +188,7 @@ struct admission_authority {
     uint64_t *cut_grants; /* admins' cuts: grants above are void */
     uint32_t *cut_grants_by;
     uint32_t *dropped_by; /* RECOVER + 1 that dropped this root key */
+    bool *late_root;      /* by admin: made a root by somebody who had not seen a recovery */
     uint8_t *state;       /* by control entry: ADMISSION_IN_PAST, ADMISSION_STANDS */
     uint32_t *seals;      /* valid SEAL entries, ascending by number */
     uint32_t seal_count;
@@ -352,6 +353,12 @@ const struct admission_authority *admission_authority_now(struct admission *log)
 /* The power that an act needs, and the quorum of its class. 0 power: none by this table. */
 uint32_t admission_power_needed(uint32_t kind);
 uint32_t admission_quorum(const struct admission_policy *policy, uint32_t kind);
+
+/* The recovery in force, + 1, next to which `signer` wrote the entry with a power that it has from
+ * a root grant that neither knew that recovery nor was known to it; 0: none. */
+uint32_t admission_late_power(const struct admission *log,
+                              const struct admission_authority *authority, uint32_t signer,
+                              uint32_t index, uint32_t power);
 
 /* A seal that counts covers the grant and not the removal. */
 bool admission_sealed_against(const struct admission *log,

@@ -150,8 +150,7 @@ static struct admission *as_of(const struct admission *log, const struct world *
 }
 
 /* Whether anything beyond the seal may end an admission all the same: the node's own revocation or
- * denial, the denial of whom it came in by, a cut, a recovery, a key that old roots made a root too
- * without having seen one, a policy of another grace. */
+ * denial, the denial of whom it came in by, a cut, a recovery, a policy of another grace. */
 static bool ended_since(const struct admission *log, uint32_t seal, uint32_t admission,
                         const struct ppn_node_id *node)
 {
@@ -166,10 +165,8 @@ static bool ended_since(const struct admission *log, uint32_t seal, uint32_t adm
             e.kind == ADMISSION_DENY && (redeemed || ppn_node_id_equal(&e.as.deny.node, node));
         bool cuts = e.kind == ADMISSION_RECOVER ||
                     (e.kind == ADMISSION_ADMIN_REMOVE && e.as.admin_remove.has_cut);
-        bool roots =
-            e.kind == ADMISSION_ADMIN_ADD && (e.as.admin_add.powers & ADMISSION_POWER_ROOT) != 0;
         if (!admission_before(log, i, seal) &&
-            (revokes || denies || cuts || roots || e.kind == ADMISSION_POLICY))
+            (revokes || denies || cuts || e.kind == ADMISSION_POLICY))
             return true;
     }
     return false;

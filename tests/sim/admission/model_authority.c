@@ -61,10 +61,49 @@ uint64_t model_fork(const struct model *m, uint64_t view, int key)
     return lowest;
 }
 
+/* A recovery that rules beside the root grant and does not name whom it is about, or -1. */
+static int late_root_grant(const struct model *m, const struct model_authority *a, uint32_t grant)
+{
+    const struct model_entry *e = &m->entries[grant];
+    if (e->entry.kind != ADMISSION_ADMIN_ADD ||
+        (e->entry.as.admin_add.powers & ADMISSION_POWER_ROOT) == 0)
+        return -1;
+    for (uint32_t r = 1; r < m->count; r++) {
+        if (has(a->line, r) && !has(e->past, r) && !has(m->entries[r].past, grant) &&
+            !is_root_of(m, r, e->subject))
+            return (int)r;
+    }
+    return -1;
+}
+
+/* The signer wrote the entry beside a recovery, by a power that it has from such a grant alone. */
+static bool late_power(const struct model *m, const struct model_authority *a, int signer,
+                       uint32_t index, uint32_t power)
+{
+    bool late = false;
+    for (uint32_t i = 1; i < m->count; i++) {
+        const struct model_entry *e = &m->entries[i];
+        if (!has(a->view, i) || e->entry.kind != ADMISSION_ADMIN_ADD || e->subject != signer)
+            continue;
+        int recovery = late_root_grant(m, a, i);
+        if (recovery < 0 && has(m->entries[index].past, i) &&
+            (e->entry.as.admin_add.powers & (power | ADMISSION_POWER_ROOT)) != 0)
+            return false;
+        late = late || (recovery >= 0 && !has(m->entries[index].past, (uint32_t)recovery) &&
+                        !has(m->entries[recovery].past, index));
+    }
+    return late;
+}
+
 static bool outranked(const struct model *m, const struct model_authority *a, int signer,
                       uint32_t index)
 {
+    const struct admission_entry *e = &m->entries[index].entry;
+    bool adds_root =
+        e->kind == ADMISSION_ADMIN_ADD && (e->as.admin_add.powers & ADMISSION_POWER_ROOT) != 0;
     if (a->dropped[signer] >= 0 && !has(m->entries[a->dropped[signer]].past, index))
+        return true;
+    if (late_power(m, a, signer, index, adds_root ? ADMISSION_POWER_ROOT : kind_power(e->kind)))
         return true;
     return a->cut_all[signer] != MODEL_NEVER &&
            !within(m, a->view, signer, a->cut_all[signer], index);
@@ -187,6 +226,7 @@ static void recover(const struct model *m, struct model_authority *a, uint32_t r
         for (uint32_t k = 0; k < m->key_count; k++) {
             bool root = is_root_of(m, i, (int)k) ||
                         (old->entry.kind == ADMISSION_ADMIN_ADD && old->subject == (int)k &&
+                         has(m->entries[recovery].past, i) &&
                          (old->entry.as.admin_add.powers & ADMISSION_POWER_ROOT) != 0);
             if (root && !is_root_of(m, recovery, (int)k) && a->dropped[k] < 0)
                 a->dropped[k] = (int)recovery;
@@ -327,7 +367,8 @@ static void powers(const struct model *m, struct model_authority *a)
         for (uint32_t i = 1; i < m->count; i++) {
             const struct model_entry *e = &m->entries[i];
             gone = gone || (has(a->removals, i) && e->subject == (int)k);
-            if (has(a->standing, i) && e->entry.kind == ADMISSION_ADMIN_ADD && e->subject == (int)k)
+            if (has(a->standing, i) && e->entry.kind == ADMISSION_ADMIN_ADD &&
+                e->subject == (int)k && late_root_grant(m, a, i) < 0)
                 power |= (e->entry.as.admin_add.powers & ADMISSION_POWER_ROOT) != 0
                              ? ADMISSION_POWERS_ALL
                              : e->entry.as.admin_add.powers;
@@ -357,6 +398,7 @@ void model_authority(const struct model *m, uint64_t view, struct model_authorit
         if (has(view, i) && e->entry.kind == ADMISSION_ADMIN_REMOVE && e->root_tier &&
             e->entry.as.admin_remove.has_cut && e->entry.seq <= recovered[e->author] &&
             (dropped < 0 || has(m->entries[dropped].past, i)) &&
+            !late_power(m, a, e->author, i, ADMISSION_POWER_ROOT) &&
             e->entry.as.admin_remove.cut < a->cut_all[e->subject])
             a->cut_all[e->subject] = e->entry.as.admin_remove.cut;
     }

@@ -316,3 +316,23 @@ Test(authority, a_raised_version_freezes_this_program)
     cr_assert_eq(f.why.code, PPN_ERROR_VERSION);
     fixture_free(&f);
 }
+
+Test(authority, a_dropped_root_cannot_take_later_admins_along)
+{
+    struct two t = two_new();
+    struct admission_keypair recovery = pair(200), fresh = pair(50), hired = pair(51);
+    struct admission_keypair *by = &recovery;
+    struct admission_entry entry = {.kind = ADMISSION_RECOVER};
+    entry.as.recover.base = admission_network(t.a.log);
+    entry.as.recover.root_needed = entry.as.recover.root_count = 1;
+    entry.as.recover.roots[0] = fresh.key;
+    struct admission_made made = make_by(&t.a, &by, 1, entry);
+    cr_assert_eq(offer(&t.a, &made), ADMISSION_ACCEPTED, "%s", t.a.why.text);
+    add_admin(&t.a, &fresh, 51, ADMISSION_POWERS_ADMIN);
+    admit(&t.a, &hired, 10, "laptop");
+    add_admin(&t.b, &t.b.founder, 51, ADMISSION_POWERS_ALL); /* the thief, who has not seen it */
+    heal(&t);
+    cr_assert(live(&t.a, 51));
+    cr_assert(is_member(&t.a, 10));
+    two_free(&t);
+}
