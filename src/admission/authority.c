@@ -93,7 +93,10 @@ static void drop_roots(const struct admission *log, struct admission_authority *
         if (item->kind != ADMISSION_ADMIN_ADD || (old->powers & ADMISSION_POWER_ROOT) == 0 ||
             is_root_of(now, item->subject))
             continue;
-        if (admission_before(log, old->index, now->index))
+        bool late = log->items[now->index].mark.kept && item->mark.kept
+                        ? (item->mark.flags & ADMISSION_KEPT_LATE_ROOT) != 0
+                        : !admission_before(log, old->index, now->index);
+        if (!late)
             drop(log, a, item->subject, now->index);
         else
             a->late_root[admin_of(log, item->subject)] = true;
@@ -140,10 +143,12 @@ static void find_generation(const struct admission *log, struct admission_author
 }
 
 /* A recovery in force beside the root grant, + 1, that does not name its subject. */
-static uint32_t late_root_grant(const struct admission *log, const struct admission_authority *a,
-                                const struct admission_control *grant)
+uint32_t admission_late_root_grant(const struct admission *log, const struct admission_authority *a,
+                                   const struct admission_control *grant)
 {
     uint32_t subject = log->items[grant->index].subject;
+    if ((log->items[grant->index].mark.flags & ADMISSION_KEPT_LATE_ROOT) != 0)
+        return a->generation + 1;
     if (log->items[grant->index].kind != ADMISSION_ADMIN_ADD ||
         (grant->powers & ADMISSION_POWER_ROOT) == 0 || !a->late_root[admin_of(log, subject)])
         return 0;
@@ -166,7 +171,7 @@ uint32_t admission_late_power(const struct admission *log, const struct admissio
         const struct admission_item *item = &log->items[grant->index];
         if (item->kind != ADMISSION_ADMIN_ADD || item->subject != signer || !in_past(a, i))
             continue;
-        uint32_t recovery = late_root_grant(log, a, grant);
+        uint32_t recovery = admission_late_root_grant(log, a, grant);
         if (recovery == 0 && admission_before(log, grant->index, index) &&
             (grant->powers & (power | ADMISSION_POWER_ROOT)) != 0)
             return 0;
@@ -423,7 +428,7 @@ static void find_powers(const struct admission *log, struct admission_authority 
         const struct admission_control *control = &log->control[i];
         const struct admission_item *item = &log->items[control->index];
         if (item->kind != ADMISSION_ADMIN_ADD || !stands(a, i) ||
-            late_root_grant(log, a, control) != 0)
+            admission_late_root_grant(log, a, control) != 0)
             continue;
         bool root = (control->powers & ADMISSION_POWER_ROOT) != 0;
         a->powers[admin_of(log, item->subject)] |= root ? ADMISSION_POWERS_ALL : control->powers;

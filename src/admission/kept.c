@@ -130,6 +130,10 @@ static void choose_authority(struct choosing *c)
             keep(c, index);
         else if (item->kind == ADMISSION_SEAL && item->why == ADMISSION_VOID_CONFLICT)
             keep_conflict(c, i);
+        if (item->kind == ADMISSION_ADMIN_ADD &&
+            now->dropped_by[log->persons[item->subject].admin - 1] == 0 &&
+            admission_late_root_grant(log, now, &log->control[i]) != 0)
+            c->choices[index].flags |= ADMISSION_KEPT_LATE_ROOT;
     }
     keep_policies(c);
     if (now->seal_count > 0)

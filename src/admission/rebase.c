@@ -31,6 +31,8 @@ static uint32_t flags_of(enum admission_kind kind)
         return claims | ADMISSION_KEPT_ADDRESS | ADMISSION_KEPT_FORCE;
     if (kind == ADMISSION_REKEY)
         return claims | ADMISSION_KEPT_REKEY;
+    if (kind == ADMISSION_ADMIN_ADD)
+        return ADMISSION_KEPT_ROOT_TIER | ADMISSION_KEPT_LATE_ROOT;
     return ADMISSION_KEPT_ROOT_TIER | (kind == ADMISSION_POLICY ? ADMISSION_KEPT_RULES : 0);
 }
 

@@ -89,7 +89,8 @@ enum {
     ADMISSION_KEPT_ADDRESS = 1u << 3,   /* claims its mesh address */
     ADMISSION_KEPT_ROOT_TIER = 1u << 4, /* signed by a root quorum */
     ADMISSION_KEPT_RULES = 1u << 5,     /* a policy that waited long enough */
-    ADMISSION_KEPT_ALL = (1u << 6) - 1
+    ADMISSION_KEPT_LATE_ROOT = 1u << 6, /* a root grant beside a recovery: gives nothing */
+    ADMISSION_KEPT_ALL = (1u << 7) - 1
 };
 
 struct admission_mark {
@@ -353,6 +354,10 @@ const struct admission_authority *admission_authority_now(struct admission *log)
 /* The power that an act needs, and the quorum of its class. 0 power: none by this table. */
 uint32_t admission_power_needed(uint32_t kind);
 uint32_t admission_quorum(const struct admission_policy *policy, uint32_t kind);
+
+uint32_t admission_late_root_grant(const struct admission *log,
+                                   const struct admission_authority *authority,
+                                   const struct admission_control *grant);
 
 /* The recovery in force, + 1, next to which `signer` wrote the entry with a power that it has from
  * a root grant that neither knew that recovery nor was known to it; 0: none. */
