@@ -327,6 +327,7 @@ enum ppn_error node_log_open(struct node *node, struct node_log **out, struct pp
     log->node = node;
     log->core = admission_new(&config);
     ppn_random_init(&log->random, node->boot);
+    admission_conduct_init(&log->conduct);
     os_timer_init(&log->timer, node->loop, on_timer, log);
     enum ppn_error error =
         log->core == NULL

@@ -4,6 +4,7 @@
 /* What log.c (the core and its store) and log_sync.c (the core and other members) share. */
 
 #include "admission/admission.h"
+#include "admission/conduct.h"
 #include "base/random.h"
 #include "node/log.h"
 #include "os/os_loop.h"
@@ -14,6 +15,7 @@ struct node_log {
     struct admission_update update;
     struct os_timer timer; /* leases and the periodic comparison with somebody */
     struct ppn_random random;
+    struct admission_conduct conduct; /* of members that send entries */
     struct ppn_instant sync_at;
     uint64_t first_key, next_key; /* of what is stored: from the one, below the other */
     uint32_t stored;              /* entries handed to the store so far */

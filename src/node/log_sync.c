@@ -167,9 +167,13 @@ static void take_entries(struct node_log *log, const struct ppn_node_id *peer,
     bool more = false;
     enum ppn_error error = node_log_batch(log, source_of(peer), frame->batch, &more, &failure);
     if (error != PPN_OK) {
+        struct ppn_instant now = os_now(log->node->loop);
+        bool muted = admission_conduct_refused(&log->conduct, now, peer, error);
         char scratch[PPN_FINGERPRINT_TEXT];
-        ppn_log(PPN_LOG_WARN, "log-refused", "from=%s cause=\"%s\"",
-                node_member_name(log->node, peer, scratch), failure.text);
+        ppn_log(muted ? PPN_LOG_WARN : PPN_LOG_DEBUG, "log-refused",
+                "from=%s muted_s=%lld cause=\"%s\"", node_member_name(log->node, peer, scratch),
+                (long long)(admission_conduct_muted(&log->conduct, now, peer).ns / 1000000000),
+                failure.text);
         return;
     }
     if (more || admission_missing(log->core, &missing, 1) > 0 ||
@@ -181,6 +185,8 @@ void node_log_frame(struct node_log *log, struct node_link *link,
                     const struct wire_peer_frame *frame)
 {
     const struct ppn_node_id peer = *node_link_peer(link);
+    if (admission_conduct_muted(&log->conduct, os_now(log->node->loop), &peer).ns > 0)
+        return;
     if (frame->kind == WIRE_PEER_LOG_HEADS)
         answer_heads(log, &peer, frame->heads);
     else if (frame->kind == WIRE_PEER_LOG_WANT)
