@@ -55,7 +55,8 @@ static bool consistent(const struct admission *fresh, const struct admission_att
     if ((mark->flags & ~flags_of(entry->kind)) != 0 ||
         (mark->inert && mark->flags != 0 && mark->flags != ADMISSION_KEPT_ROOT_TIER))
         return false;
-    if ((entry->kind == ADMISSION_GENESIS) != (fresh->count == 0))
+    bool genesis = entry->kind == ADMISSION_GENESIS;
+    if (genesis != (fresh->count == 0) || (genesis && mark->why != ADMISSION_VOID_NOT))
         return false;
     if (mark->inert)
         return true;
