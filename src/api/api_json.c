@@ -107,6 +107,15 @@ static void add_labels(struct maker *m, const struct ppn_label *labels, uint32_t
     add(m, "labels", made(&list));
 }
 
+/* Keys of the labels that the machine cannot change. */
+static void add_label_keys(struct maker *m, const struct ppn_label *labels, uint32_t count)
+{
+    json_t *list = json_array();
+    for (uint32_t i = 0; i < count && i < PPN_LABELS_MAX; i++)
+        m->failed |= json_array_append_new(list, json_string(labels[i].key)) != 0;
+    add(m, "labels_by_admin", list);
+}
+
 static void add_profile(struct maker *m, const struct ppn_profile *profile)
 {
     add_text(m, "arch", profile->arch);
@@ -165,6 +174,8 @@ json_t *api_json_node(const struct api_node_view *node)
     if (node->load != NULL)
         add_load(&m, node->load);
     add_labels(&m, profile->labels, profile->label_count);
+    if (node->given_label_count > 0)
+        add_label_keys(&m, profile->labels, node->given_label_count);
     if (node->seen_ms_ago >= 0)
         add_i64(&m, "seen_ms_ago", node->seen_ms_ago);
     if (node->round_trip_us >= 0)

@@ -29,6 +29,7 @@ struct api_node_view {
     bool self;
     bool relay;                        /* role by admission */
     const struct ppn_profile *profile; /* NULL: nothing heard of it yet */
+    uint32_t given_label_count;        /* of the profile's labels the first are an admin's */
     const struct ppn_load *load;       /* NULL likewise */
     uint64_t memory_free_bytes;        /* what placement would count on; shown when load is there */
     bool relays;                       /* it forwards through the relay of the node that answers */

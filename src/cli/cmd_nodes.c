@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/name.h"
 #include "cli/cli.h"
 #include "cli/cli_print.h"
 
@@ -17,7 +18,9 @@ static void note(char text[static NOTE_MAX], const char *words)
 
 static void gather_notes(const json_t *node, char text[static NOTE_MAX])
 {
-    char words[64];
+    char words[64], label[2 * PPN_NAME_MAX + 2];
+    const char *key;
+    json_t *value;
     text[0] = '\0';
     if (cli_flag(node, "self"))
         note(text, "this node");
@@ -32,6 +35,11 @@ static void gather_notes(const json_t *node, char text[static NOTE_MAX])
     }
     if (cli_flag(node, "throttled"))
         note(text, "throttled");
+    json_object_foreach(json_object_get(node, "labels"), key, value)
+    {
+        (void)snprintf(label, sizeof(label), "%s=%s", key, json_string_value(value));
+        note(text, label);
+    }
     if (cli_text(node, "state_detail")[0] != '\0')
         note(text, cli_text(node, "state_detail"));
 }

@@ -7,6 +7,7 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "node/images.h"
+#include "node/labels.h"
 #include "node/machines.h"
 #include "node/requests_internal.h"
 #include "node/views.h"
@@ -112,6 +113,7 @@ struct placement_node *node_placement_view(const struct node *node, size_t *coun
                 own->profile = *node_self_profile(node);
                 own->load = *node_self_load(node);
             }
+            node_labels_of(node, &member.id, &own->profile);
             row->profile = &own->profile;
             row->load = &own->load;
             row->state = PLACEMENT_STATE_ALIVE;
@@ -123,6 +125,8 @@ struct placement_node *node_placement_view(const struct node *node, size_t *coun
         row->state = placement_state(seen.state);
         row->path_degraded = seen.path_degraded;
         row->profile = node_member_profile(&seen, &own->profile) ? &own->profile : NULL;
+        if (row->profile != NULL)
+            node_labels_of(node, &member.id, &own->profile);
         row->load = node_member_load(&seen, &own->load) ? &own->load : NULL;
     }
     return rows;

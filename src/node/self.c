@@ -11,6 +11,7 @@
 #include "host/kvm.h"
 #include "node/gossip.h"
 #include "node/images.h"
+#include "node/labels.h"
 #include "node/machines.h"
 #include "node/mesh.h"
 #include "node/node.h"
@@ -278,7 +279,16 @@ enum ppn_error node_self_label(struct node_self *self, const char *key, const ch
                                struct ppn_failure *failure)
 {
     struct wire_settings next = self->node->settings;
+    struct admission_labels given;
     uint32_t at = 0;
+    node_labels_given(self->node, &self->node->identity.id, &given);
+    for (uint32_t i = 0; i < given.count; i++) {
+        if (strcmp(given.items[i].key, key) == 0)
+            return ppn_fail(failure, PPN_ERROR_REFUSED,
+                            "an admin gave this node %s=%s when it was admitted; that stands "
+                            "whatever the machine says",
+                            key, given.items[i].value);
+    }
     while (at < next.label_count && strcmp(next.labels[at].key, key) != 0)
         at++;
     if (value == NULL) {

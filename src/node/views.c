@@ -7,6 +7,7 @@
 #include "node/gossip.h"
 #include "node/join_client.h"
 #include "node/joins.h"
+#include "node/labels.h"
 #include "node/log.h"
 #include "node/mesh.h"
 #include "node/paths.h"
@@ -71,6 +72,20 @@ static uint64_t memory_free(const struct ppn_profile *profile, const struct ppn_
     return left < load->memory_available_bytes ? left : load->memory_available_bytes;
 }
 
+/* What the log says of a machine is known before the machine was ever heard. */
+static void show_labels(const struct node *node, struct node_view_buffer *buffer,
+                        struct api_node_view *view)
+{
+    node_labels_given(node, &view->id, &buffer->given);
+    if (view->profile == NULL && buffer->given.count > 0) {
+        buffer->profile = (struct ppn_profile){0};
+        view->profile = &buffer->profile;
+    }
+    if (view->profile != NULL)
+        node_labels_lay(&buffer->profile, &buffer->given);
+    view->given_label_count = buffer->given.count;
+}
+
 bool node_view_node(const struct node *node, const struct ppn_node_id *id,
                     struct node_view_buffer *buffer, struct api_node_view *view)
 {
@@ -113,6 +128,7 @@ bool node_view_node(const struct node *node, const struct ppn_node_id *id,
             view->path = path_name(node, id);
         }
     }
+    show_labels(node, buffer, view);
     if (view->profile != NULL && view->load != NULL)
         view->memory_free_bytes = memory_free(view->profile, view->load);
     return true;

@@ -16,6 +16,7 @@ struct node_join;
 struct node_view_buffer {
     struct ppn_profile profile;
     struct ppn_load load;
+    struct admission_labels given;
     struct node_member member;
     char fingerprint[PPN_FINGERPRINT_TEXT];
     char address[64];

@@ -5,6 +5,7 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "node/images.h"
+#include "node/labels.h"
 #include "node/machines.h"
 #include "node/requests_internal.h"
 #include "node/self.h"
@@ -90,7 +91,7 @@ static void working(struct work *work, enum fleet_step step, uint32_t percent)
 
 /* This node as placement sees it, with the reservations as they are this very moment. */
 static void describe_self(struct node_requests *requests, struct placement_node *self,
-                          struct ppn_load *load)
+                          struct ppn_profile *profile, struct ppn_load *load)
 {
     struct node *node = requests->node;
     struct vm_host_usage usage = node_machines_usage(node->machines);
@@ -99,10 +100,12 @@ static void describe_self(struct node_requests *requests, struct placement_node 
     load->memory_reserved_bytes =
         usage.memory_bytes + promised.memory_bytes + node->options.memory_reserve_bytes;
     load->vcpus_reserved = usage.vcpus + promised.vcpus;
+    *profile = *node_self_profile(node);
+    node_labels_of(node, &node->identity.id, profile);
     *self = (struct placement_node){
         .id = node->identity.id,
         .name = node->name,
-        .profile = node_self_profile(node),
+        .profile = profile,
         .load = load,
         .state = PLACEMENT_STATE_ALIVE,
     };
@@ -111,6 +114,7 @@ static void describe_self(struct node_requests *requests, struct placement_node 
 void node_work_fit(struct node_requests *requests, const struct fleet_action *action)
 {
     static struct ppn_machine_spec spec;
+    static struct ppn_profile profile;
     struct placement_node self;
     struct ppn_load load;
     struct placement_verdict verdict;
@@ -127,7 +131,7 @@ void node_work_fit(struct node_requests *requests, const struct fleet_action *ac
         return;
     }
     struct placement_request request = {.id = spec.id, .demand = &spec.demand, .arch = ""};
-    describe_self(requests, &self, &load);
+    describe_self(requests, &self, &profile, &load);
     if (placement_fit(&self, &request, &verdict) != PLACEMENT_FITS) {
         placement_verdict_text(&self, &request, &verdict, text, sizeof(text));
         event.code = PPN_ERROR_REFUSED;
