@@ -475,6 +475,7 @@ json_t *api_json_invite(const struct api_invite_view *invite)
     if (m.failed)
         return NULL;
     add(&m, "schema", json_integer(API_SCHEMA));
+    add_text(&m, "id", invite->id);
     add_text(&m, "token", invite->token);
     add_u64(&m, "uses", invite->uses);
     add_i64(&m, "expires_unix_ms", invite->expires_unix_ms);

@@ -122,7 +122,7 @@ struct api_log_entry_view {
     const char *author_name;        /* NULL: not a member (an admin key of its own) */
     uint64_t sequence;              /* of its author */
     int64_t unix_ms;                /* as the author claims */
-    const char *subject;            /* name of who it is about, or NULL */
+    const char *subject;            /* name of who it is about (of an invite its id), or NULL */
     struct ppn_node_id subject_id;  /* zero: none */
     bool effective;                 /* false: overruled by the fold */
     const char *text;               /* the entry in words */
@@ -203,6 +203,7 @@ struct api_path_view {
 };
 
 struct api_invite_view {
+    const char *id;    /* fingerprint of its key, as the log and ppn invites call it */
     const char *token; /* the whole token, shown once */
     uint32_t uses;
     int64_t expires_unix_ms;

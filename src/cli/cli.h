@@ -144,6 +144,7 @@ int cmd_admit(struct cli *cli, int argc, char **argv);
 int cmd_deny(struct cli *cli, int argc, char **argv);
 int cmd_revoke(struct cli *cli, int argc, char **argv);
 int cmd_invite(struct cli *cli, int argc, char **argv);
+int cmd_invites(struct cli *cli, int argc, char **argv);
 int cmd_key(struct cli *cli, int argc, char **argv);
 int cmd_authority(struct cli *cli, int argc, char **argv);
 int cmd_admins(struct cli *cli, int argc, char **argv);

@@ -75,6 +75,10 @@ int cli_sign_deny(struct cli *cli, const struct cli_keys *keys, const char *who)
 int cli_sign_revoke(struct cli *cli, const struct cli_keys *keys, const char *who,
                     const char *reason);
 
+/* What ppn revoke --invite does, with any key or none named. who: as ppn invites shows it. */
+int cli_close_invite(struct cli *cli, const struct cli_keys *keys, const char *who,
+                     const char *reason);
+
 /* Before a node is revoked: what becomes of its VMs. how: "keep", "stop", "kill", or NULL to ask
  * when VMs run there. CLI_OK: go on. */
 int cli_settle_vms(struct cli *cli, const char *node, const char *how);

@@ -71,8 +71,11 @@ const struct cli_command cli_commands[] = {
      cmd_admit},
     {"deny", "NAME|FINGERPRINT [--key FILE]...", "Refuses a machine that asks to join", KEY_OPTION,
      cmd_deny},
-    {"revoke", "NAME|FINGERPRINT|ID [--vms keep|stop|kill] [--reason TEXT] [--key FILE]...",
-     "Takes a member out for good",
+    {"revoke",
+     "NAME|FINGERPRINT|ID [--vms keep|stop|kill] [--reason TEXT] [--key FILE]... | --invite ID",
+     "Takes a member out for good, or closes an invite",
+     "  --invite ID      instead of a member: nobody comes in by this invite any more; ppn\n"
+     "                   invites shows its id\n"
      "  --vms WHAT       what becomes of its VMs: keep them running there, or stop or kill\n"
      "                   them first; asked for when it matters\n"
      "  --reason TEXT    for the log\n" KEY_OPTION,
@@ -130,6 +133,8 @@ const struct cli_command cli_commands[] = {
      "  --role relay     they may also relay for others\n"
      "  --label K=V      repeatable\n" KEY_OPTION,
      cmd_invite},
+    {"invites", "", "Lists invites: used how often, by whom made, open or why not", "",
+     cmd_invites},
     {"log", "[audit NODE | --verify | --export FILE]", "Shows the signed log of admissions",
      "  audit NODE       who admitted it, when, and on whose authority\n"
      "  --verify         check every signature anew\n"

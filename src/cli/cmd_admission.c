@@ -19,7 +19,8 @@ enum {
     OPTION_VERIFY,
     OPTION_EXPORT,
     OPTION_KEY,
-    OPTION_VMS
+    OPTION_VMS,
+    OPTION_INVITE
 };
 
 static const struct option plain_options[] = {CLI_COMMON_OPTIONS};
@@ -150,18 +151,24 @@ int cmd_revoke(struct cli *cli, int argc, char **argv)
     static const struct option options[] = {{"reason", required_argument, NULL, OPTION_REASON},
                                             {"key", required_argument, NULL, OPTION_KEY},
                                             {"vms", required_argument, NULL, OPTION_VMS},
+                                            {"invite", required_argument, NULL, OPTION_INVITE},
                                             CLI_COMMON_OPTIONS};
-    const char *reason = "", *vms = NULL;
+    const char *reason = "", *vms = NULL, *invite = NULL;
     struct cli_keys keys = {0};
     int letter;
     while ((letter = cli_getopt(cli, argc, argv, "h", options)) != -1) {
         reason = letter == OPTION_REASON ? optarg : reason;
         vms = letter == OPTION_VMS ? optarg : vms;
+        invite = letter == OPTION_INVITE ? optarg : invite;
         if (letter == OPTION_KEY && !cli_keys_add(cli, &keys, optarg))
             return CLI_USAGE;
     }
-    if (!cli_arguments(cli, argc, 1, 1))
+    if (!cli_arguments(cli, argc, invite == NULL, invite == NULL))
         return cli->exit;
+    if (invite != NULL && vms != NULL)
+        return cli_usage(cli, "--vms is for members, not for an invite");
+    if (invite != NULL)
+        return cli_finish(cli_close_invite(cli, &keys, invite, reason));
     if (vms != NULL && strcmp(vms, "keep") != 0 && strcmp(vms, "stop") != 0 &&
         strcmp(vms, "kill") != 0)
         return cli_usage(cli, "--vms: keep, stop or kill, not \"%s\"", vms);
@@ -224,9 +231,9 @@ int cmd_invite(struct cli *cli, int argc, char **argv)
         (void)printf("%s\n", cli_text(answer, "token"));
         (void)fflush(stdout);
         (void)fprintf(stderr,
-                      "Good for %lld use%s and %s. Whoever has it gets in: hand it over "
+                      "Invite %s, good for %lld use%s and %s. Whoever has it gets in: hand it over "
                       "privately. On the other machine: ppn-node --token TOKEN\n",
-                      (long long)cli_number(answer, "uses", 1),
+                      cli_text(answer, "id"), (long long)cli_number(answer, "uses", 1),
                       cli_number(answer, "uses", 1) == 1 ? "" : "s", left);
     }
     json_decref(answer);

@@ -167,7 +167,7 @@ int cli_sign_invite(struct cli *cli, const struct cli_keys *keys, json_t *body, 
     struct admission_token token = {.endpoint_count = 0};
     struct admission_keypair once;
     struct cli_admin admin = {0};
-    char text[ADMISSION_TOKEN_TEXT_MAX] = "";
+    char text[ADMISSION_TOKEN_TEXT_MAX] = "", print[PPN_FINGERPRINT_TEXT];
     bool labels = take_labels(json_object_get(body, "labels"), &invite->labels);
     const char *role = cli_text(body, "role");
     bool relay = strcmp(role, "relay") == 0,
@@ -190,9 +190,11 @@ int cli_sign_invite(struct cli *cli, const struct cli_keys *keys, json_t *body, 
         admission_keypair_wipe(&once);
         code = cli_admin_sign(cli, &admin, &entry);
     }
+    struct ppn_node_id id = admission_key_node(&invite->key);
+    ppn_fingerprint(&id, print);
     if (code == CLI_OK && admission_token_text(&token, text) == PPN_OK)
-        *answer = json_pack("{s:i,s:s,s:I,s:I}", "schema", 1, "token", text, "uses",
-                            (json_int_t)invite->uses, "expires_unix_ms",
+        *answer = json_pack("{s:i,s:s,s:s,s:I,s:I}", "schema", 1, "id", print, "token", text,
+                            "uses", (json_int_t)invite->uses, "expires_unix_ms",
                             (json_int_t)invite->expires_unix_ms);
     if (*answer != NULL && cli->json)
         (void)json_dumpf(*answer, stdout, JSON_COMPACT), (void)putchar('\n');

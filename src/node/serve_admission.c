@@ -18,7 +18,7 @@
 struct deciding {
     struct node *node;
     struct api_request *request; /* NULL: went away; the entry stands all the same */
-    struct ppn_node_id id;
+    struct ppn_node_id id;       /* of the machine, or the key of the invite */
     char name[PPN_NAME_MAX + 1];
     bool invite;
     uint32_t uses;
@@ -40,7 +40,10 @@ static void on_done(void *context, const struct ppn_failure *failure)
     if (request != NULL && failure != NULL) {
         api_reply_failure(request, failure);
     } else if (request != NULL && deciding->invite) {
-        struct api_invite_view view = {deciding->token, deciding->uses, deciding->expires_unix_ms};
+        char id[PPN_FINGERPRINT_TEXT];
+        struct api_invite_view view = {id, deciding->token, deciding->uses,
+                                       deciding->expires_unix_ms};
+        ppn_fingerprint(&deciding->id, id);
         api_reply_invite(request, &view);
     } else if (request != NULL) {
         api_reply_node(request, &deciding->id, deciding->name);
@@ -283,6 +286,7 @@ void node_serve_invite(void *context, struct api_request *request, const struct 
         return;
     }
     deciding->invite = true;
+    deciding->id = admission_key_node(&invite.key);
     deciding->uses = asked->uses;
     deciding->expires_unix_ms = invite.expires_unix_ms;
     node_log_submit(node->log, admission_made_slice(&made), on_done, deciding);

@@ -195,8 +195,10 @@ static void entry_subject(const struct admission_entry *entry, struct ppn_node_i
     case ADMISSION_REKEY:
         *id = admission_key_node(&entry->author);
         return;
-    case ADMISSION_GENESIS:
     case ADMISSION_INVITE:
+        *id = admission_key_node(&entry->as.invite.key);
+        return;
+    case ADMISSION_GENESIS:
     case ADMISSION_ADMIN_ADD:
     case ADMISSION_ADMIN_REMOVE:
     case ADMISSION_POLICY:
