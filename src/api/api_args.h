@@ -17,6 +17,7 @@
 enum {
     API_TTL_SECONDS_MAX = 30 * 24 * 3600, /* of an invite */
     API_INVITE_USES_MAX = 1024,
+    API_LEASE_SECONDS_MAX = 10 * 365 * 24 * 3600, /* of a membership */
     API_TAIL_LINES_MAX = 100000,
     API_GRACE_SECONDS_MAX = 3600
 };
@@ -60,7 +61,8 @@ struct api_logs {
 
 struct api_admit {
     struct api_who who;
-    bool relay; /* role */
+    bool relay;             /* role */
+    uint32_t lease_seconds; /* how long it is a member, unless renewed; 0: for ever */
     uint32_t label_count;
     struct ppn_label labels[PPN_LABELS_MAX];
 };
@@ -74,6 +76,7 @@ struct api_invite {
     uint32_t uses;        /* 1 .. API_INVITE_USES_MAX */
     uint32_t ttl_seconds; /* 1 .. API_TTL_SECONDS_MAX */
     bool relay;
+    uint32_t lease_seconds; /* of who comes in by it; 0: for ever */
     uint32_t label_count;
     struct ppn_label labels[PPN_LABELS_MAX];
 };

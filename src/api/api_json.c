@@ -174,6 +174,8 @@ json_t *api_json_node(const struct api_node_view *node)
     if (node->load != NULL)
         add_load(&m, node->load);
     add_labels(&m, profile->labels, profile->label_count);
+    if (node->lease_until_unix_ms != 0)
+        add_i64(&m, "lease_until_unix_ms", node->lease_until_unix_ms);
     if (node->given_label_count > 0)
         add_label_keys(&m, profile->labels, node->given_label_count);
     if (node->seen_ms_ago >= 0)
@@ -320,6 +322,8 @@ json_t *api_json_join(const struct api_join_view *join)
     add_text(&m, "address", join->address);
     add_i64(&m, "asked_unix_ms", join->asked_unix_ms);
     add_bool(&m, "invited", join->invited);
+    if (join->lease_ended)
+        add_bool(&m, "lease_ended", true);
     add_text(&m, "words", join->words);
     if (join->wg_key != NULL)
         add_hex(&m, "wg_key", join->wg_key, 32);

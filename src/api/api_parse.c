@@ -143,6 +143,7 @@ enum ppn_error api_parse_admit(const struct api_call *call, void *arguments,
     struct api_admit *admit = arguments;
     struct api_fields fields = api_fields_open(call->body, failure);
     read_role(&fields, &admit->relay);
+    api_field_u32(&fields, "lease_seconds", 1, API_LEASE_SECONDS_MAX, &admit->lease_seconds);
     api_field_labels(&fields, "labels", admit->labels, &admit->label_count);
     enum ppn_error error = api_fields_close(&fields);
     return error != PPN_OK ? error : parse_who_text(call->argument, &admit->who, failure);
@@ -172,6 +173,7 @@ enum ppn_error api_parse_invite(const struct api_call *call, void *arguments,
     api_field_u32(&fields, "uses", 1, API_INVITE_USES_MAX, &invite->uses);
     api_field_u32(&fields, "ttl_seconds", 1, API_TTL_SECONDS_MAX, &invite->ttl_seconds);
     read_role(&fields, &invite->relay);
+    api_field_u32(&fields, "lease_seconds", 1, API_LEASE_SECONDS_MAX, &invite->lease_seconds);
     api_field_labels(&fields, "labels", invite->labels, &invite->label_count);
     return api_fields_close(&fields);
 }

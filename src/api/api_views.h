@@ -29,6 +29,7 @@ struct api_node_view {
     bool self;
     bool relay;                        /* role by admission */
     const struct ppn_profile *profile; /* NULL: nothing heard of it yet */
+    int64_t lease_until_unix_ms;       /* 0: it is a member for ever; left out */
     uint32_t given_label_count;        /* of the profile's labels the first are an admin's */
     const struct ppn_load *load;       /* NULL likewise */
     uint64_t memory_free_bytes;        /* what placement would count on; shown when load is there */
@@ -111,6 +112,7 @@ struct api_join_view {
     int64_t asked_unix_ms;
     const struct ppn_profile *offers; /* may be NULL */
     bool invited;
+    bool lease_ended;      /* it was a member, and is one again when its lease is renewed */
     const uint8_t *wg_key; /* 32 bytes, public; NULL: left out */
     const char *words;     /* that people compare; NULL: left out */
 };

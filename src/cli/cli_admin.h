@@ -67,9 +67,11 @@ int cli_cosign_begin(struct cli *cli, struct cli_admin *admin, struct admission_
 /* Fills, signs, tries and submits the entry whose kind and content are set. An exit code. */
 int cli_admin_sign(struct cli *cli, struct cli_admin *admin, struct admission_entry *entry);
 
-/* What ppn admit, deny and revoke do with --key. body: "role" and "labels", taken over. */
+/* What ppn admit, deny and revoke do with --key. body: "role", "lease_seconds" and "labels", taken
+ * over. */
 int cli_sign_admit(struct cli *cli, const struct cli_keys *keys, const char *who, json_t *body);
-/* What ppn invite does with --key. body: "uses", "ttl_seconds", "role" and "labels", taken over. */
+/* What ppn invite does with --key. body: "uses", "ttl_seconds", "role", "lease_seconds" and
+ * "labels", taken over. */
 int cli_sign_invite(struct cli *cli, const struct cli_keys *keys, json_t *body, json_t **answer);
 int cli_sign_deny(struct cli *cli, const struct cli_keys *keys, const char *who);
 int cli_sign_revoke(struct cli *cli, const struct cli_keys *keys, const char *who,

@@ -64,9 +64,10 @@ const struct cli_command cli_commands[] = {
     {"leave", "--yes", "Takes this node out until ppn-node starts again",
      "  --yes            really\n", cmd_leave},
     {"joins", "", "Lists machines that ask to join", "", cmd_joins},
-    {"admit", "NAME|FINGERPRINT [--role relay] [--label K=V]... [--key FILE]...",
+    {"admit", "NAME|FINGERPRINT [--role relay] [--lease TIME] [--label K=V]... [--key FILE]...",
      "Admits a machine",
      "  --role relay     it may also relay for others\n"
+     "  --lease TIME     it is a member so long, unless ppn seal --renew extends it\n"
      "  --label K=V      a label by admission; repeatable\n" KEY_OPTION,
      cmd_admit},
     {"deny", "NAME|FINGERPRINT [--key FILE]...", "Refuses a machine that asks to join", KEY_OPTION,
@@ -126,11 +127,13 @@ const struct cli_command cli_commands[] = {
     {"key", "new FILE [--no-passphrase] | show FILE",
      "Makes an admin key, or shows its public half",
      "  --no-passphrase  whoever has the file has the key\n", cmd_key},
-    {"invite", "[--uses N] [--ttl TIME] [--role relay] [--label K=V]... [--key FILE]...",
+    {"invite",
+     "[--uses N] [--ttl TIME] [--role relay] [--lease TIME] [--label K=V]... [--key FILE]...",
      "Prints a token with which machines join without being asked for",
      "  --uses N         how many machines (default 1)\n"
      "  --ttl TIME       how long it is good (default 1h)\n"
      "  --role relay     they may also relay for others\n"
+     "  --lease TIME     each is a member so long, unless ppn seal --renew extends it\n"
      "  --label K=V      repeatable\n" KEY_OPTION,
      cmd_invite},
     {"invites", "", "Lists invites: used how often, by whom made, open or why not", "",

@@ -20,15 +20,16 @@ enum {
     OPTION_EXPORT,
     OPTION_KEY,
     OPTION_VMS,
-    OPTION_INVITE
+    OPTION_INVITE,
+    OPTION_LEASE
 };
 
 static const struct option plain_options[] = {CLI_COMMON_OPTIONS};
 
 int cmd_joins(struct cli *cli, int argc, char **argv)
 {
-    static const char *const heads[] = {"NAME",   "FINGERPRINT", "WORDS",   "FROM",
-                                        ">WAITS", ">CPUS",       ">MEMORY", "KVM"};
+    static const char *const heads[] = {"NAME",  "FINGERPRINT", "WORDS", "FROM", ">WAITS",
+                                        ">CPUS", ">MEMORY",     "KVM",   "NOTE"};
     struct cli_table table;
     json_t *answer, *join;
     size_t index;
@@ -54,6 +55,8 @@ int cmd_joins(struct cli *cli, int argc, char **argv)
         cli_cell(&table, CLI_PLAIN, "%lld", (long long)cli_number(join, "cpus", 0));
         cli_cell(&table, CLI_PLAIN, "%s", memory);
         cli_cell(&table, CLI_PLAIN, "%s", cli_text(join, "kvm"));
+        cli_cell(&table, CLI_YELLOW, "%s",
+                 cli_flag(join, "lease_ended") ? "a member whose lease ended" : "");
     }
     if (!cli->json && json_array_size(joins) > 0) {
         cli_table_print(cli, &table, stdout);
@@ -68,10 +71,17 @@ int cmd_joins(struct cli *cli, int argc, char **argv)
     return cli_finish(CLI_OK);
 }
 
-/* A body with optional "role" and "labels". */
+/* A body with optional "role", "lease_seconds" and "labels". */
 static int add_option(struct cli *cli, json_t *body, int letter)
 {
     char *key, *value;
+    uint32_t seconds;
+    if (letter == OPTION_LEASE) {
+        if (!cli_parse_seconds(optarg, &seconds) || seconds == 0 || seconds > API_LEASE_SECONDS_MAX)
+            return cli_usage(cli, "--lease: a time from 1s to 3650d, for example 90d");
+        (void)json_object_set_new(body, "lease_seconds", json_integer(seconds));
+        return CLI_OK;
+    }
     if (letter == OPTION_ROLE)
         return json_object_set_new(body, "role", json_string(optarg)) == 0 ? CLI_OK : CLI_USAGE;
     if (!cli_split_pair(optarg, &key, &value))
@@ -110,6 +120,7 @@ int cmd_admit(struct cli *cli, int argc, char **argv)
 {
     static const struct option options[] = {{"role", required_argument, NULL, OPTION_ROLE},
                                             {"label", required_argument, NULL, OPTION_LABEL},
+                                            {"lease", required_argument, NULL, OPTION_LEASE},
                                             {"key", required_argument, NULL, OPTION_KEY},
                                             CLI_COMMON_OPTIONS};
     struct cli_keys keys = {0};
@@ -208,6 +219,7 @@ int cmd_invite(struct cli *cli, int argc, char **argv)
                                             {"ttl", required_argument, NULL, OPTION_TTL},
                                             {"role", required_argument, NULL, OPTION_ROLE},
                                             {"label", required_argument, NULL, OPTION_LABEL},
+                                            {"lease", required_argument, NULL, OPTION_LEASE},
                                             {"key", required_argument, NULL, OPTION_KEY},
                                             CLI_COMMON_OPTIONS};
     json_t *answer = NULL, *body = json_object();

@@ -13,7 +13,7 @@
 
 /* Each finding has a stable code, what is wrong, and the exact fix. What is well is told too. */
 
-enum { TEXT_MAX = 320, FREE_BYTES_LOW = 1 << 30 };
+enum { TEXT_MAX = 320, FREE_BYTES_LOW = 1 << 30, LEASE_SHORT_S = 7 * 24 * 3600 };
 
 struct doctor {
     struct cli *cli;
@@ -111,6 +111,18 @@ static void check_machine(struct doctor *doctor)
              "under 1G is free for /var/lib/ppn");
 }
 
+static void check_lease(struct doctor *doctor, const json_t *node)
+{
+    char left[CLI_TEXT_MAX];
+    int64_t until = cli_number(node, "lease_until_unix_ms", 0), now = cli_now_ms();
+    if (until == 0 || until - now > (int64_t)LEASE_SHORT_S * 1000)
+        return;
+    cli_age_text(until - now, left);
+    find(doctor, HINT, "lease-ends", "ppn seal --renew TIME, where an admin's key is",
+         "node %s is a member for %s more; then all drop it", cli_text(node, "name"),
+         strcmp(left, "now") == 0 ? "a moment" : left);
+}
+
 static void check_nodes(struct doctor *doctor, const json_t *nodes, const char *version)
 {
     size_t index;
@@ -127,6 +139,7 @@ static void check_nodes(struct doctor *doctor, const json_t *nodes, const char *
         if (cli_text(node, "version")[0] != '\0' && strcmp(cli_text(node, "version"), version) != 0)
             find(doctor, HINT, "version-skew", "bring all nodes to one version",
                  "node %s has version %s, this one %s", name, cli_text(node, "version"), version);
+        check_lease(doctor, node);
         if (!cli_flag(node, "self"))
             continue;
         if (strcmp(kvm, "runs") == 0)

@@ -35,6 +35,12 @@ static void gather_notes(const json_t *node, char text[static NOTE_MAX])
     }
     if (cli_flag(node, "throttled"))
         note(text, "throttled");
+    if (cli_number(node, "lease_until_unix_ms", 0) > 0) {
+        char left[CLI_TEXT_MAX];
+        cli_age_text(cli_number(node, "lease_until_unix_ms", 0) - cli_now_ms(), left);
+        (void)snprintf(words, sizeof(words), "lease %s", left);
+        note(text, words);
+    }
     json_object_foreach(json_object_get(node, "labels"), key, value)
     {
         (void)snprintf(label, sizeof(label), "%s=%s", key, json_string_value(value));

@@ -106,6 +106,7 @@ int cli_sign_admit(struct cli *cli, const struct cli_keys *keys, const char *who
     const char *role = cli_text(body, "role");
     bool labels = take_labels(json_object_get(body, "labels"), &admit->labels);
     bool known = role[0] == '\0' || strcmp(role, "relay") == 0 || strcmp(role, "node") == 0;
+    admit->lease_ms = (uint64_t)cli_number(body, "lease_seconds", 0) * 1000;
     if (strcmp(role, "relay") == 0)
         admit->roles = ADMISSION_ROLE_RELAY;
     json_decref(body);
@@ -174,6 +175,7 @@ int cli_sign_invite(struct cli *cli, const struct cli_keys *keys, json_t *body, 
          known = relay || role[0] == '\0' || strcmp(role, "node") == 0;
     invite->uses = (uint32_t)cli_number(body, "uses", 1);
     invite->expires_unix_ms = cli_now_ms() + 1000 * cli_number(body, "ttl_seconds", 3600);
+    invite->lease_ms = (uint64_t)cli_number(body, "lease_seconds", 0) * 1000;
     invite->roles = relay ? ADMISSION_ROLE_RELAY : 0;
     json_decref(body);
     if (!known || !labels)

@@ -9,6 +9,7 @@ static void fill(struct node_member *out, const struct admission_member *member)
     out->id = member->id;
     out->name = member->name;
     memcpy(out->address, member->address, sizeof(out->address));
+    out->lease_until_unix_ms = member->lease_until_unix_ms;
     out->relay = (member->roles & ADMISSION_ROLE_RELAY) != 0;
 }
 

@@ -134,6 +134,27 @@ static enum ppn_error open_flows(struct node *node, struct ppn_failure *failure)
     return node_serve_open(node, &node->serve, failure);
 }
 
+static bool lease_over(const struct node *node)
+{
+    return admission_standing(node_log_core(node->log), &node->identity.id) == ADMISSION_EXPIRED;
+}
+
+/* Others were reached in this network before, so where is known; the token that it came in by is
+ * used, and a request without it waits for a person's word. */
+static enum ppn_error ask_for_renewal(struct node *node, struct ppn_failure *failure)
+{
+    node_join_client_close(node->join_client);
+    node->join_client = NULL;
+    node->options.token[0] = '\0';
+    (void)ppn_text_copy(node->problem, sizeof(node->problem),
+                        "the lease of this machine ended; an admin renews it (ppn seal --renew "
+                        "TIME) or admits it anew (ppn admit)");
+    node->phase = NODE_MEMBER; /* so that it may try where it met members */
+    enum ppn_error error = node_join_client_open(node, &node->join_client, failure);
+    node->phase = NODE_JOINING;
+    return error;
+}
+
 /* Founding twice is refused, unless it is the same name again: then it was done already. */
 static enum ppn_error found_or_join(struct node *node, struct ppn_failure *failure)
 {
@@ -158,6 +179,8 @@ static enum ppn_error found_or_join(struct node *node, struct ppn_failure *failu
     node_log_start(node->log);
     if (node->phase == NODE_MEMBER)
         return PPN_OK;
+    if (lease_over(node))
+        return ask_for_renewal(node, failure);
     node->phase = NODE_JOINING;
     return node_join_client_open(node, &node->join_client, failure);
 }
@@ -264,6 +287,7 @@ void node_become_member(struct node *node)
     char fingerprint[PPN_FINGERPRINT_TEXT];
     bool joined = node->phase == NODE_JOINING;
     node->phase = NODE_MEMBER;
+    node->problem[0] = '\0';
     remember_network(node);
     ppn_fingerprint(&node->identity.id, fingerprint);
     ppn_log(PPN_LOG_INFO, "member", "network=%s name=%s fingerprint=%s", node->network_name,
@@ -345,13 +369,8 @@ void node_notify_mesh_reset(struct node *node)
         node_fatal(node, "mesh", failure.text);
 }
 
-void node_become_revoked(struct node *node)
+static void take_no_part(struct node *node)
 {
-    ppn_log(PPN_LOG_ERROR, "revoked",
-            "text=\"an admin revoked this machine; its VMs go on until they are stopped here\"");
-    node->phase = NODE_REVOKED;
-    (void)ppn_text_copy(node->problem, sizeof(node->problem),
-                        "this machine was revoked; to join again remove its state directory");
     node_gossip_close(node->gossip);
     node_peers_close(node->peers);
     node_join_server_close(node->join_server);
@@ -362,6 +381,37 @@ void node_become_revoked(struct node *node)
     node->peers = NULL;
     node->join_server = NULL;
     node->mesh = NULL;
+}
+
+void node_become_revoked(struct node *node)
+{
+    struct ppn_failure failure = {0};
+    take_no_part(node);
+    if (lease_over(node)) {
+        ppn_log(PPN_LOG_ERROR, "lease-ended",
+                "text=\"the lease of this machine ended; its VMs go on, and it asks to be let in "
+                "again\"");
+        node->lease_ended = true;
+        if (ask_for_renewal(node, &failure) != PPN_OK)
+            ppn_log(PPN_LOG_ERROR, "lease-ended", "cause=\"%s\"", failure.text);
+        return;
+    }
+    ppn_log(PPN_LOG_ERROR, "revoked",
+            "text=\"an admin revoked this machine; its VMs go on until they are stopped here\"");
+    node->phase = NODE_REVOKED;
+    (void)ppn_text_copy(node->problem, sizeof(node->problem),
+                        "this machine was revoked; to join again remove its state directory");
+}
+
+void node_check_lease(struct node *node, const struct ppn_node_id *added, uint32_t count)
+{
+    for (uint32_t i = 0; i < count && node->lease_ended; i++) {
+        if (!ppn_node_id_equal(&added[i], &node->identity.id))
+            continue;
+        node->lease_ended = false;
+        ppn_log(PPN_LOG_INFO, "lease-renewed", "text=\"this machine is a member again\"");
+        node_become_member(node);
+    }
 }
 
 void node_stop(struct node *node)

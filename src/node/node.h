@@ -75,7 +75,8 @@ struct node {
     struct ppn_instant started;
 
     enum node_phase phase;
-    char name[PPN_NAME_MAX + 1];         /* as admitted; before that as asked for */
+    bool lease_ended;            /* while it ran; it is a member again when that is renewed */
+    char name[PPN_NAME_MAX + 1]; /* as admitted; before that as asked for */
     char network_name[PPN_NAME_MAX + 1]; /* "" before the first join */
     struct ppn_hash network;             /* zero before the first join */
     uint8_t mesh_address[16];            /* zero before membership */
@@ -111,11 +112,15 @@ struct node {
 enum ppn_error node_start(struct node *node, struct ppn_failure *failure) PPN_CHECK;
 void node_stop(struct node *node);
 /* The log's fold says that this node is a member: bring up mesh, gossip and all that follows; at a
- * start once somebody was asked for a newer log, or FRESH_LOG_MS later. Called once, by log.c. */
+ * start once somebody was asked for a newer log, or FRESH_LOG_MS later. Called once, by log.c, and
+ * again when a lease that had ended is renewed. */
 void node_become_member(struct node *node);
+/* Members came in: whether this node is among them again after its lease had ended. */
+void node_check_lease(struct node *node, const struct ppn_node_id *added, uint32_t count);
 /* The log is as new as it will get before the mesh: bring the mesh up unless it is. */
 void node_open_mesh(struct node *node);
-/* The fold says that it is no member any more. */
+/* The fold says that it is no member any more: revoked, or its lease ended. Then it asks at the
+ * port for joiners until the lease is renewed. */
 void node_become_revoked(struct node *node);
 /* Ends the daemon with this exit code once the present callbacks returned. */
 void node_fatal(struct node *node, const char *event, const char *text);
@@ -134,6 +139,7 @@ struct node_member {
     const char *name; /* lives until the next change of the log */
     uint8_t address[16];
     bool relay;
+    int64_t lease_until_unix_ms; /* 0: for ever */
 };
 
 bool node_member_address(const struct node *node, const struct ppn_node_id *id,

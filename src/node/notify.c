@@ -116,6 +116,7 @@ void node_notify_members(struct node *node, const struct ppn_node_id *added, uin
         node_join_server_members(node->join_server);
     if (node->joins != NULL)
         (void)node_joins_count(node->joins);
+    node_check_lease(node, added, added_count);
 }
 
 void node_notify_machines(struct node *node)

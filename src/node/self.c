@@ -261,6 +261,7 @@ enum ppn_error node_self_open(struct node *node, struct node_self **out,
 void node_self_publish(struct node_self *self)
 {
     self->publishing = true;
+    self->said_profile_size = self->said_load_size = 0; /* a new gossip core knows nothing yet */
     collect(self);
 }
 

@@ -173,6 +173,7 @@ void node_serve_join_admit(void *context, struct api_request *request,
     if (join == NULL)
         return;
     struct admission_admit admit = {.node = join->request.node,
+                                    .lease_ms = (uint64_t)asked->lease_seconds * 1000,
                                     .roles = asked->relay ? ADMISSION_ROLE_RELAY : 0};
     memcpy(admit.wg_key, join->request.wg_key, sizeof(admit.wg_key));
     (void)ppn_text_copy(admit.name, sizeof(admit.name), join->request.name);
@@ -266,6 +267,7 @@ void node_serve_invite(void *context, struct api_request *request, const struct 
         .uses = asked->uses,
         .expires_unix_ms = os_clock_wall().unix_ms + (int64_t)asked->ttl_seconds * 1000,
         .roles = asked->relay ? ADMISSION_ROLE_RELAY : 0,
+        .lease_ms = (uint64_t)asked->lease_seconds * 1000,
     };
     take_labels(&invite.labels, asked->labels, asked->label_count);
     admission_keypair_wipe(&once);

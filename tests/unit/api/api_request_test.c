@@ -32,6 +32,7 @@ static struct {
     struct api_who who;
     struct api_vm_ref vm;
     struct api_labels labels;
+    struct api_admit admit;
     unsigned calls, gone, writable;
 } seen;
 
@@ -66,6 +67,12 @@ static void take_labels(void *context, struct api_request *request, const struct
     take_request(context, request);
 }
 
+static void take_admit(void *context, struct api_request *request, const struct api_admit *admit)
+{
+    seen.admit = *admit;
+    take_request(context, request);
+}
+
 static const struct api_backend backend = {.nodes = take_request,
                                            .vms = take_request,
                                            .run = take_run,
@@ -73,6 +80,7 @@ static const struct api_backend backend = {.nodes = take_request,
                                            .log_export = take_request,
                                            .vm_kill = take_vm,
                                            .vm_console = take_vm,
+                                           .join_admit = take_admit,
                                            .join_deny = take_who,
                                            .node_path = take_who,
                                            .labels = take_labels};
@@ -313,6 +321,29 @@ Test(body, labels_set_and_remove)
     cr_assert_eq(seen.labels.changes[0].remove + seen.labels.changes[1].remove, 1);
     api_reply_done(request, NULL);
     api_request_release(request);
+}
+
+Test(body, an_admission_with_role_lease_and_labels)
+{
+    struct api_request *request = open_as(
+        API_POST, "/v1/joins/n9/admit",
+        "{\"role\":\"relay\",\"lease_seconds\":2592000,\"labels\":{\"room\":\"attic\"}}", true);
+    cr_assert_eq(seen.calls, 1);
+    cr_expect_str_eq(seen.admit.who.text, "n9");
+    cr_expect(seen.admit.relay);
+    cr_expect_eq(seen.admit.lease_seconds, 2592000);
+    cr_expect_str_eq(seen.admit.labels[0].value, "attic");
+    api_reply_done(request, NULL);
+    api_request_release(request);
+    request = open_as(API_POST, "/v1/joins/n9/admit", "{}", true);
+    cr_expect_eq(seen.admit.lease_seconds, 0, "for ever unless said");
+    api_reply_done(request, NULL);
+    api_request_release(request);
+    expect_refusal(API_POST, "/v1/joins/n9/admit", "{\"lease_seconds\":0}", true, 400,
+                   "lease_seconds");
+    expect_refusal(API_POST, "/v1/joins/n9/admit", "{\"lease_seconds\":315360001}", true, 400,
+                   "lease_seconds");
+    expect_refusal(API_POST, "/v1/joins/n9/admit", "{}", false, 403, "own socket");
 }
 
 static void on_writable(void *context, struct api_request *request)

@@ -224,6 +224,10 @@ Test(command, exit_codes)
     cr_expect_eq(PPN("run", "debian-12", "--name", "stuck"), CLI_REFUSED);
     cr_expect_eq(PPN("explain", "debian-12", "--name", "stuck"), CLI_REFUSED);
     cr_expect_eq(PPN("invite"), CLI_UNSUPPORTED);
+    cr_expect_eq(PPN("invite", "--lease", "soon"), CLI_USAGE);
+    cr_expect_eq(PPN("admit", "n9", "--lease", "0"), CLI_USAGE);
+    cr_expect_eq(PPN("revoke", "n9", "--invite", "0123-4567-89ab-cdef"), CLI_USAGE);
+    cr_expect_eq(PPN("revoke", "--invite", "0123-4567-89ab-cdef", "--vms", "stop"), CLI_USAGE);
     cr_expect_eq(PPN("console", "none"), CLI_NOT_FOUND);
     cr_expect_eq(PPN("logs", "none"), CLI_NOT_FOUND);
     cr_expect_eq(PPN("image", "add", "/nonexistent", "--name", "a"), CLI_FAILED);
