@@ -307,6 +307,8 @@ json_t *api_json_status(const struct api_status *status)
     if (status->relay != NULL)
         add_relay(&m, status->relay);
     add_bool(&m, "udp_blocked", status->udp_blocked);
+    if (status->alarm_count > 0)
+        add(&m, "alarms", api_json_alarms(status->alarms, status->alarm_count));
     add_text(&m, "problem", status->problem);
     return made(&m);
 }
@@ -522,6 +524,8 @@ json_t *api_json_event(const struct api_event *event)
         add_node_id(&m, "node_id", &event->join->id);
         add(&m, "join", api_json_join(event->join));
     }
+    if (event->alarm != NULL)
+        add(&m, "alarm", api_json_alarm(event->alarm));
     if (event->entry != NULL) {
         add_text(&m, "node", event->entry->subject);
         if (!ppn_node_id_is_zero(&event->entry->subject_id))

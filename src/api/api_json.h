@@ -18,6 +18,8 @@ json_t *api_json_image(const struct api_image_view *image);
 json_t *api_json_row(const struct api_placement_row *row);
 json_t *api_json_path(const struct api_path_view *path);
 json_t *api_json_invite(const struct api_invite_view *invite);
+json_t *api_json_alarm(const struct api_alarm_view *alarm);
+json_t *api_json_alarms(const struct api_alarm_view *alarms, uint32_t count);
 json_t *api_json_progress(const struct api_progress *progress);
 json_t *api_json_event(const struct api_event *event);
 json_t *api_json_failure(enum ppn_error code, const char *text);

@@ -14,7 +14,7 @@ static const char *const meshes[] = {"starting", "kernel", "userspace", "plain"}
 static const char *const methods[] = {"GET", "POST", "PUT", "PATCH", "DELETE"};
 static const char *const events[] = {
     "node-alive", "node-suspect", "node-dead",  "node-left",  "node-updated", "join-requested",
-    "join-ended", "log-entry",    "vm-updated", "vm-removed", "synced",
+    "join-ended", "log-entry",    "vm-updated", "vm-removed", "alarm",        "synced",
 };
 _Static_assert(sizeof(events) / sizeof(events[0]) == API_EVENT_COUNT, "a word for each event");
 _Static_assert(sizeof(methods) / sizeof(methods[0]) == API_METHOD_COUNT, "a word for each method");

@@ -77,6 +77,13 @@ struct api_relay_view {
     uint64_t tcp_connections, tcp_refused, tcp_bytes, tcp_dropped_packets;
 };
 
+/* What the admission log proves to be wrong. */
+struct api_alarm_view {
+    const char *code; /* "frozen", "contradiction", "seal-conflict" */
+    const char *text; /* what is wrong */
+    const char *fix;  /* what to do */
+};
+
 struct api_status {
     const char *network; /* name; NULL before the first join */
     struct ppn_hash network_id;
@@ -102,6 +109,8 @@ struct api_status {
     struct api_gossip_view gossip;
     const struct api_relay_view *relay; /* NULL: nothing is relayed here */
     bool udp_blocked;                   /* no relay answers by UDP */
+    uint32_t alarm_count;
+    const struct api_alarm_view *alarms;
     const char *problem; /* what a person should look at, with the next step; NULL: all is well */
 };
 
@@ -230,6 +239,7 @@ enum api_event_type {
     API_EVENT_LOG_ENTRY,
     API_EVENT_VM_UPDATED, /* a new VM, or any change people see */
     API_EVENT_VM_REMOVED,
+    API_EVENT_ALARM,
     API_EVENT_SYNCED, /* the present state is told; changes follow */
     API_EVENT_COUNT
 };
@@ -244,6 +254,7 @@ struct api_event {
     const struct api_vm_view *vm;
     const struct api_join_view *join;
     const struct api_log_entry_view *entry;
+    const struct api_alarm_view *alarm;
 };
 
 /* "alive", "node-suspect", ...: the words used in JSON. Never NULL. */

@@ -157,6 +157,8 @@ static void check_nodes(struct doctor *doctor, const json_t *nodes, const char *
 static void check_daemon(struct doctor *doctor, const json_t *status, const json_t *nodes)
 {
     const char *phase = cli_text(status, "phase"), *version = cli_text(status, "version");
+    size_t index;
+    json_t *alarm;
     find(doctor, GOOD, "daemon", "", "ppn-node %s answers", version);
     if (strcmp(version, PPN_VERSION) != 0)
         find(doctor, HINT, "version-skew", "sudo systemctl restart ppn-node",
@@ -171,6 +173,11 @@ static void check_daemon(struct doctor *doctor, const json_t *status, const json
     if (strcmp(cli_text(status, "mesh"), "plain") == 0)
         find(doctor, PROBLEM, "mesh-plain", "remove \"mesh = plain\" from the configuration",
              "the mesh is not encrypted");
+    json_array_foreach(json_object_get(status, "alarms"), index, alarm)
+    {
+        find(doctor, PROBLEM, cli_text(alarm, "code"), cli_text(alarm, "fix"), "%s",
+             cli_text(alarm, "text"));
+    }
     if (cli_text(status, "problem")[0] != '\0')
         find(doctor, PROBLEM, "node-problem", "", "%s", cli_text(status, "problem"));
     if (cli_flag(status, "udp_blocked"))

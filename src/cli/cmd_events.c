@@ -11,6 +11,7 @@ static void tell(const struct cli *cli, const json_t *event)
     const char *type = cli_text(event, "type");
     const json_t *detail = json_object_get(event, "detail"), *vm = json_object_get(event, "vm");
     const json_t *entry = json_object_get(event, "entry"), *join = json_object_get(event, "join");
+    const json_t *alarm = json_object_get(event, "alarm");
     time_t seconds = (time_t)(cli_number(event, "time_unix_ms", 0) / 1000);
     struct tm parts;
     if (localtime_r(&seconds, &parts) != NULL)
@@ -18,6 +19,8 @@ static void tell(const struct cli *cli, const json_t *event)
     if (vm != NULL)
         (void)snprintf(what, sizeof(what), "%s %s on %s", cli_text(vm, "name"),
                        cli_text(vm, "state"), cli_text(vm, "node"));
+    else if (alarm != NULL)
+        (void)snprintf(what, sizeof(what), "%s", cli_text(alarm, "text"));
     else if (entry != NULL)
         (void)snprintf(what, sizeof(what), "%s", cli_text(entry, "text"));
     else if (join != NULL)
@@ -27,8 +30,9 @@ static void tell(const struct cli *cli, const json_t *event)
         (void)snprintf(what, sizeof(what), "%s %s", cli_text(event, "node"),
                        cli_text(detail, "state_detail"));
     cli_clean(what);
-    enum cli_colour colour =
-        strncmp(type, "node-", 5) == 0 ? cli_state_colour(type + 5) : CLI_PLAIN;
+    enum cli_colour colour = strncmp(type, "node-", 5) == 0 ? cli_state_colour(type + 5)
+                             : alarm != NULL                ? CLI_RED
+                                                            : CLI_PLAIN;
     (void)printf("%s%s%s %s%-14s%s %s\n", cli_colour(cli, CLI_DIM), when,
                  cli_colour(cli, CLI_PLAIN), cli_colour(cli, colour), type,
                  cli_colour(cli, CLI_PLAIN), what);

@@ -25,6 +25,8 @@ static void row(const struct cli *cli, const char *name, enum cli_colour colour,
 static void print_status(const struct cli *cli, const json_t *status)
 {
     char up[CLI_TEXT_MAX];
+    size_t index;
+    json_t *alarm;
     const char *network = cli_text(status, "network"), *phase = cli_text(status, "phase");
     cli_age_text(cli_number(status, "uptime_ms", 0), up);
     row(cli, "network", CLI_BOLD, "%s", network[0] != '\0' ? network : "none yet");
@@ -70,6 +72,11 @@ static void print_status(const struct cli *cli, const json_t *status)
     if (cli_number(status, "joins_waiting", 0) > 0)
         row(cli, "joins", CLI_YELLOW, "%lld waiting; see \"ppn joins\"",
             (long long)cli_number(status, "joins_waiting", 0));
+    json_array_foreach(json_object_get(status, "alarms"), index, alarm)
+    {
+        row(cli, "ALARM", CLI_RED, "%s", cli_text(alarm, "text"));
+        row(cli, "", CLI_PLAIN, "%s", cli_text(alarm, "fix"));
+    }
     if (cli_text(status, "problem")[0] != '\0')
         row(cli, "problem", CLI_RED, "%s", cli_text(status, "problem"));
 }

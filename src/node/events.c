@@ -17,6 +17,7 @@ struct node_events {
     uint32_t count;
     struct api_request *watchers[WATCHERS_MAX];
     struct node_view_buffer buffer;
+    struct node_alarms alarms; /* that watchers know of; nothing while nobody watches */
 };
 
 static void drop(struct node_events *events, struct api_request *request)
@@ -98,6 +99,20 @@ void node_events_join(struct node_events *events, const struct node_join *join, 
     tell_all(events, &event);
 }
 
+void node_events_alarms(struct node_events *events)
+{
+    static struct node_alarms now;
+    if (events == NULL || events->count == 0)
+        return;
+    node_alarms_read(events->node, &now);
+    for (uint32_t i = 0; i < now.count; i++) {
+        struct api_event event = {.type = API_EVENT_ALARM, .alarm = &now.list[i]};
+        if (!node_alarms_has(&events->alarms, &now.list[i]))
+            tell_all(events, &event);
+    }
+    node_alarms_read(events->node, &events->alarms);
+}
+
 void node_events_log_entry(struct node_events *events, uint32_t index)
 {
     struct api_log_entry_view view;
@@ -106,6 +121,7 @@ void node_events_log_entry(struct node_events *events, uint32_t index)
         return;
     node_view_entry(events->node, index, &events->buffer, &view);
     tell_all(events, &event);
+    node_events_alarms(events);
 }
 
 /* The present state for one new watcher; false when it could not keep up. */
@@ -162,10 +178,17 @@ void node_events_subscribe(struct node_events *events, struct api_request *reque
         tell_one(&telling, &event);
     }
     node_vm_each(node, tell_vm, &telling);
+    node_alarms_read(node, &events->buffer.alarms);
+    for (uint32_t i = 0; i < events->buffer.alarms.count; i++) {
+        struct api_event event = {.type = API_EVENT_ALARM, .alarm = &events->buffer.alarms.list[i]};
+        tell_one(&telling, &event);
+    }
     tell_one(&telling, &synced);
     if (telling.lost)
         return;
     api_request_watch(request, &watch);
+    if (events->count == 0)
+        node_alarms_read(node, &events->alarms);
     events->watchers[events->count++] = request;
 }
 

@@ -24,5 +24,7 @@ void node_events_subscribe(struct node_events *events, struct api_request *reque
 void node_events_gossip(struct node_events *events, const struct node_change *change);
 void node_events_vm(struct node_events *events, const struct node_vm *vm, bool removed);
 void node_events_join(struct node_events *events, const struct node_join *join, bool ended);
-/* `index` of the admission log's records. */
+/* Tells what the log proves to be wrong since it was told last. */
+void node_events_alarms(struct node_events *events);
+/* `index` of the admission log's records. New alarms that follow from it come after it. */
 void node_events_log_entry(struct node_events *events, uint32_t index);

@@ -379,6 +379,9 @@ void node_view_status(const struct node *node, struct node_view_buffer *buffer,
         view->nodes_dead += row.state == API_NODE_DEAD;
     }
     node_vm_each(node, count_vm, view);
+    node_alarms_read(node, &buffer->alarms);
+    view->alarm_count = buffer->alarms.count;
+    view->alarms = buffer->alarms.list;
     const char *warning = vm_host_warning(node_machines_host(node->machines));
     view->problem = node->problem[0] != '\0' ? node->problem : warning[0] != '\0' ? warning : NULL;
 }

@@ -7,6 +7,7 @@
 #include "admission/explain.h"
 #include "admission/words.h"
 #include "api/api_views.h"
+#include "node/alarms.h"
 #include "node/machines.h"
 #include "node/node.h"
 #include "os/os_file.h"
@@ -25,6 +26,7 @@ struct node_view_buffer {
     char author[PPN_FINGERPRINT_TEXT], subject[PPN_NAME_MAX + 1];
     char text[2 * ADMISSION_TEXT_MAX];
     struct api_relay_view relay;
+    struct node_alarms alarms;
     struct ppn_hash parents[16];
 };
 

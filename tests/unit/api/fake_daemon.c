@@ -94,8 +94,12 @@ void fake_vms(struct api_request *request)
 
 static void status(void *context, struct api_request *request)
 {
+    static const struct api_alarm_view alarm = {"seal-conflict", "two seals carry the number 7",
+                                                "stop one of them"};
     (void)context;
     struct api_status view = {.network = "office",
+                              .alarm_count = 1,
+                              .alarms = &alarm,
                               .network_id = {{9}},
                               .id = {{1}},
                               .name = "n1",

@@ -310,6 +310,22 @@ Test(command, tables_for_people)
     cr_assert_not_null(strstr(out_text, "suspect since 3s"));
 }
 
+Test(command, alarms_are_shown_with_their_fix)
+{
+    cr_assert_eq(PPN("status"), CLI_OK);
+    cr_expect_not_null(strstr(out_text, "ALARM     two seals carry the number 7\n"), "%s",
+                       out_text);
+    cr_expect_not_null(strstr(out_text, "stop one of them"));
+    cr_expect_eq(PPN("doctor", "--json"), CLI_PROBLEMS);
+    cr_expect_not_null(strstr(out_text, "{\"code\":\"seal-conflict\",\"severity\":\"problem\","
+                                        "\"text\":\"two seals carry the number 7\","
+                                        "\"fix\":\"stop one of them\"}"),
+                       "%s", out_text);
+    cr_assert_eq(PPN("status", "--json"), CLI_OK);
+    cr_expect_not_null(strstr(out_text, "\"alarms\":[{\"code\":\"seal-conflict\","), "%s",
+                       out_text);
+}
+
 Test(command, run_tells_its_request_and_ends_with_the_vm)
 {
     cr_assert_eq(PPN("run", "debian-12", "--name", "web"), CLI_OK, "%s", err_text);
