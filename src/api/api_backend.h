@@ -49,6 +49,7 @@ struct api_backend {
     void (*node_uncordon)(void *context, struct api_request *request, const struct api_who *who);
     void (*node_path)(void *context, struct api_request *request, const struct api_who *who);
     void (*labels)(void *context, struct api_request *request, const struct api_labels *labels);
+    void (*rekey)(void *context, struct api_request *request);
     void (*leave)(void *context, struct api_request *request);
 
     /* API_LIST_LOG, parents before children. */

@@ -35,6 +35,7 @@ BARE(vms)
 BARE(events)
 BARE(joins)
 BARE(leave)
+BARE(rekey)
 BARE(log_export)
 BARE(images)
 TYPED(run)
@@ -109,6 +110,7 @@ static const struct api_route routes[] = {
      CALLS(invite)},
     {API_PATCH, "labels", LOCAL, PLAIN, "", true, ARGS(api_labels, api_parse_labels),
      CALLS(labels)},
+    {API_POST, "rekey", LOCAL, PLAIN, "", false, NOTHING, CALLS(rekey)},
     {API_POST, "leave", LOCAL, PLAIN, "", false, NOTHING, CALLS(leave)},
     {API_GET, "log", MEMBERS, PLAIN, "verify", false, ARGS(api_log_query, api_parse_log),
      CALLS(log)},

@@ -136,6 +136,7 @@ int cmd_why(struct cli *cli, int argc, char **argv);
 int cmd_cordon(struct cli *cli, int argc, char **argv);
 int cmd_uncordon(struct cli *cli, int argc, char **argv);
 int cmd_set(struct cli *cli, int argc, char **argv);
+int cmd_rekey(struct cli *cli, int argc, char **argv);
 int cmd_leave(struct cli *cli, int argc, char **argv);
 int cmd_status(struct cli *cli, int argc, char **argv);
 int cmd_doctor(struct cli *cli, int argc, char **argv);

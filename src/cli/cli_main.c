@@ -61,6 +61,7 @@ const struct cli_command cli_commands[] = {
     {"cordon", "NODE", "Lets a node take no new VMs", "", cmd_cordon},
     {"uncordon", "NODE", "Lets a node take new VMs again", "", cmd_uncordon},
     {"set", "KEY=VALUE...", "Sets labels of this node; KEY= removes one", "", cmd_set},
+    {"rekey", "", "Gives this node a new WireGuard key", "", cmd_rekey},
     {"leave", "--yes", "Takes this node out until ppn-node starts again",
      "  --yes            really\n", cmd_leave},
     {"joins", "", "Lists machines that ask to join", "", cmd_joins},

@@ -258,6 +258,20 @@ int cmd_set(struct cli *cli, int argc, char **argv)
     return cli_finish(code);
 }
 
+int cmd_rekey(struct cli *cli, int argc, char **argv)
+{
+    json_t *answer;
+    while (cli_getopt(cli, argc, argv, "h", plain_options) != -1)
+        ;
+    if (!cli_arguments(cli, argc, 0, 0))
+        return cli->exit;
+    int code = cli_simple(cli, API_POST, "/v1/rekey", NULL, &answer);
+    if (answer != NULL && !cli->json)
+        (void)printf("%s\n", cli_text(answer, "message"));
+    json_decref(answer);
+    return cli_finish(code);
+}
+
 int cmd_leave(struct cli *cli, int argc, char **argv)
 {
     static const struct option options[] = {{"yes", no_argument, NULL, OPTION_YES},

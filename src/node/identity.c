@@ -73,6 +73,63 @@ static void expand(const uint8_t seed[static SEED_SIZE], struct ppn_node_id *id,
     PPN_ASSERT(made == 0);
 }
 
+void node_identity_set_next(struct node_identity *identity,
+                            const uint8_t key[static NODE_WG_KEY_SIZE])
+{
+    memcpy(identity->next_private, key, NODE_WG_KEY_SIZE);
+    int made = crypto_scalarmult_base(identity->next_public, identity->next_private);
+    PPN_ASSERT(made == 0);
+    identity->has_next = true;
+}
+
+void node_identity_use_next(struct node_identity *identity)
+{
+    PPN_ASSERT(identity->has_next);
+    memcpy(identity->wg_private, identity->next_private, NODE_WG_KEY_SIZE);
+    memcpy(identity->wg_public, identity->next_public, NODE_WG_KEY_SIZE);
+    sodium_memzero(identity->next_private, NODE_WG_KEY_SIZE);
+    identity->has_next = false;
+}
+
+enum ppn_error node_identity_write_next(const char *directory,
+                                        const uint8_t key[static NODE_WG_KEY_SIZE],
+                                        struct ppn_failure *failure)
+{
+    char path[OS_PATH_MAX];
+    enum ppn_error error = key_path(directory, "wireguard.next.key", path, sizeof(path), failure);
+    return error == PPN_OK ? os_file_replace(path, ppn_slice(key, NODE_WG_KEY_SIZE), 0600, failure)
+                           : error;
+}
+
+enum ppn_error node_identity_settle_next(const char *directory,
+                                         const uint8_t key[static NODE_WG_KEY_SIZE],
+                                         struct ppn_failure *failure)
+{
+    char path[OS_PATH_MAX];
+    enum ppn_error error = key_path(directory, "wireguard.key", path, sizeof(path), failure);
+    if (error == PPN_OK)
+        error = os_file_replace(path, ppn_slice(key, NODE_WG_KEY_SIZE), 0600, failure);
+    if (error == PPN_OK)
+        error = key_path(directory, "wireguard.next.key", path, sizeof(path), failure);
+    return error == PPN_OK ? os_file_remove(path, failure) : error;
+}
+
+/* A key that replaced the present one already, and was cut off before its own file went, is none.
+ */
+static enum ppn_error read_next(const char *directory, struct node_identity *identity,
+                                struct ppn_failure *failure)
+{
+    char path[OS_PATH_MAX];
+    uint8_t key[SEED_SIZE];
+    enum ppn_error error = key_path(directory, "wireguard.next.key", path, sizeof(path), failure);
+    if (error == PPN_OK)
+        error = read_key(path, key, failure);
+    if (error == PPN_OK && sodium_memcmp(key, identity->wg_private, NODE_WG_KEY_SIZE) != 0)
+        node_identity_set_next(identity, key);
+    sodium_memzero(key, sizeof(key));
+    return error == PPN_ERROR_NOT_FOUND ? PPN_OK : error;
+}
+
 enum ppn_error node_identity_open(const char *directory, struct node_identity *identity,
                                   struct ppn_failure *failure)
 {
@@ -94,6 +151,9 @@ enum ppn_error node_identity_open(const char *directory, struct node_identity *i
         return error;
     int made = crypto_scalarmult_base(identity->wg_public, identity->wg_private);
     PPN_ASSERT(made == 0);
+    error = read_next(directory, identity, failure);
+    if (error != PPN_OK)
+        return error;
     error = key_path(directory, "admin.key", path, sizeof(path), failure);
     if (error == PPN_OK)
         error = read_key(path, seed, failure);

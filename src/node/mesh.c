@@ -12,6 +12,7 @@
 #include "node/node.h"
 #include "node/notify.h"
 #include "node/paths.h"
+#include "node/rekey.h"
 #include "os/os_address.h"
 #include "os/os_net.h"
 #include "os/os_random.h"
@@ -117,7 +118,10 @@ void node_mesh_members(struct node_mesh *mesh)
     for (uint32_t i = 0; i < count; i++) {
         const struct admission_member *member = admission_member_at(log, i);
         members[i].node = member->id;
-        memcpy(members[i].key.bytes, member->wg_key, WG_KEY_SIZE);
+        /* The core knows this node by the key that it began with. */
+        bool self = ppn_node_id_equal(&member->id, &mesh->node->identity.id);
+        memcpy(members[i].key.bytes, self ? mesh->core.config.self.bytes : member->wg_key,
+               WG_KEY_SIZE);
         memcpy(members[i].address, member->address, sizeof(member->address));
     }
     struct wg_event event = {.kind = WG_EVENT_MEMBERS};
@@ -274,8 +278,7 @@ enum ppn_error node_mesh_open(struct node *node, struct node_mesh **out,
         .on_event = on_event,
     };
     mesh->node = node;
-    memcpy(config.self.bytes, node->identity.wg_public, WG_KEY_SIZE);
-    memcpy(device.private_key, node->identity.wg_private, WG_KEY_SIZE);
+    node_rekey_keys(node->rekey, device.private_key, config.self.bytes);
     memcpy(device.address, node->mesh_address, sizeof(device.address));
     (void)ppn_text_copy(device.interface, sizeof(device.interface), node->options.interface);
     wg_init(&mesh->core, &config, os_now(node->loop), os_random_u64());
@@ -290,6 +293,11 @@ enum ppn_error node_mesh_open(struct node *node, struct node_mesh **out,
     }
     *out = mesh;
     return PPN_OK;
+}
+
+void node_mesh_key(struct node_mesh *mesh, const uint8_t private_key[static 32])
+{
+    wg_device_key(mesh->device, private_key);
 }
 
 void node_mesh_close(struct node_mesh *mesh, bool remove)

@@ -17,6 +17,8 @@ struct node_mesh;
 enum ppn_error node_mesh_open(struct node *node, struct node_mesh **mesh,
                               struct ppn_failure *failure) PPN_CHECK;
 /* remove: the interface goes too, because this node left or was revoked. */
+/* The device has this WireGuard key from now on. */
+void node_mesh_key(struct node_mesh *mesh, const uint8_t private_key[static 32]);
 void node_mesh_close(struct node_mesh *mesh, bool remove);
 
 /* The way to a member that was proven beside WireGuard (paths.h), and what it needs and carries;

@@ -18,6 +18,7 @@
 #include "node/mesh.h"
 #include "node/notify.h"
 #include "node/peers.h"
+#include "node/rekey.h"
 #include "node/relay.h"
 #include "node/remote.h"
 #include "node/requests.h"
@@ -116,6 +117,8 @@ static enum ppn_error open_state(struct node *node, struct ppn_failure *failure)
 static enum ppn_error open_flows(struct node *node, struct ppn_failure *failure)
 {
     enum ppn_error error = node_log_open(node, &node->log, failure);
+    if (error == PPN_OK)
+        error = node_rekey_open(node, &node->rekey, failure);
     if (error == PPN_OK)
         error = node_images_open(node, &node->images, failure);
     if (error == PPN_OK)
@@ -441,6 +444,7 @@ void node_stop(struct node *node)
         os_worker_close(node->worker);
     if (node->store != NULL)
         store_close(node->store);
+    node_rekey_close(node->rekey);
     node_log_close(node->log);
     node_identity_wipe(&node->identity);
 }

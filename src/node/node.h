@@ -12,7 +12,9 @@
  *   join_*.c    the join channel, both ends                peers.c     TCP between members
  *   requests.c  fleet + placement <-> peers and store      machines.c  vm core <-> QEMU and store
  *   images.c    image store and fetching                   remote.c    API requests over peers
- *   serve*.c    the API's backend                          events.c    what people watch */
+ *   serve*.c    the API's backend                          events.c    what people watch
+ *   alarms.c    what the log proves to be wrong            rekey.c     a new WireGuard key
+ *   labels.c    an admin's labels over a machine's own */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -48,6 +50,7 @@ struct node_remote;
 struct node_events;
 struct node_serve;
 struct node_relay;
+struct node_rekey;
 
 enum node_phase {
     NODE_STARTING,
@@ -97,6 +100,7 @@ struct node {
     struct node_events *events;
     struct node_serve *serve;
     struct node_relay *relay;
+    struct node_rekey *rekey;
 
     uint32_t hint_count;
     struct node_hint hints[NODE_HINTS_MAX];

@@ -13,6 +13,7 @@
 #include "node/mesh.h"
 #include "node/node.h"
 #include "node/peers.h"
+#include "node/rekey.h"
 #include "node/relay.h"
 #include "node/remote.h"
 #include "node/requests.h"
@@ -117,6 +118,7 @@ void node_notify_members(struct node *node, const struct ppn_node_id *added, uin
     if (node->joins != NULL)
         (void)node_joins_count(node->joins);
     node_check_lease(node, added, added_count);
+    node_rekey_check(node->rekey);
 }
 
 void node_notify_machines(struct node *node)

@@ -14,6 +14,7 @@
 #include "node/machines.h"
 #include "node/mesh.h"
 #include "node/paths.h"
+#include "node/rekey.h"
 #include "node/remote.h"
 #include "node/requests.h"
 #include "node/self.h"
@@ -205,6 +206,7 @@ static void fill_backend(struct api_backend *backend, struct node *node)
         .node_uncordon = serve_uncordon,
         .node_path = node_serve_path,
         .labels = serve_labels,
+        .rekey = node_serve_rekey,
         .leave = serve_leave,
         .log = node_serve_log,
         .log_export = node_serve_log_export,

@@ -48,7 +48,9 @@ struct wg_device {
     enum wg_backend backend;
     struct ppn_failure failure;
     bool ready_said;
-    bool busy; /* an update is being carried out */
+    bool busy;    /* an update is being carried out */
+    bool key_due; /* the device has another private key than the configuration */
+    bool keying;  /* the tool that runs gives it that key */
     struct wg_update update;
     struct wg_set_command command;
     struct os_child *tool;
@@ -62,26 +64,6 @@ struct wg_device {
     struct os_closure refusal; /* the answer to an update that cannot be carried out now */
     struct os_closure outcome; /* on_ready with a failure */
 };
-
-static const char *const backend_names[] = {"none", "kernel", "userspace", "plain"};
-static const char *const mode_names[] = {"auto", "kernel", "userspace", "plain"};
-
-const char *wg_backend_name(enum wg_backend backend)
-{
-    PPN_ASSERT((size_t)backend < sizeof(backend_names) / sizeof(backend_names[0]));
-    return backend_names[backend];
-}
-
-enum ppn_error wg_mode_parse(const char *text, enum wg_mode *mode)
-{
-    for (size_t i = 0; i < sizeof(mode_names) / sizeof(mode_names[0]); i++) {
-        if (strcmp(text, mode_names[i]) == 0) {
-            *mode = (enum wg_mode)i;
-            return PPN_OK;
-        }
-    }
-    return PPN_ERROR_INVALID;
-}
 
 static void socket_path(const struct wg_device *device, char path[static WG_PATH_MAX])
 {
@@ -136,6 +118,8 @@ static void run_tool(struct wg_device *device, const char *const *argv, struct p
         return;
     if (device->phase == PHASE_UP) {
         ppn_log(PPN_LOG_WARN, "wg-tool-failed", "cause=\"%s\"", failure.text);
+        device->key_due = device->key_due || device->keying;
+        device->keying = false;
         os_defer(device->loop, &device->refusal);
         return;
     }
@@ -158,9 +142,10 @@ static void link_show(struct wg_device *device)
     run_tool(device, argv, ppn_slice(NULL, 0));
 }
 
-static void set_key(struct wg_device *device)
+static void give_key(struct wg_device *device)
 {
     char port[8], key[WG_KEY_TEXT + 1];
+    device->key_due = false;
     snprintf(port, sizeof(port), "%u", (unsigned)device->config.listen_port);
     const char *argv[] = {"wg",          "set", device->config.interface,
                           "listen-port", port,  "private-key",
@@ -168,9 +153,22 @@ static void set_key(struct wg_device *device)
     sodium_bin2base64(key, WG_KEY_TEXT, device->config.private_key, WG_KEY_SIZE,
                       sodium_base64_VARIANT_ORIGINAL);
     key[WG_KEY_TEXT - 1] = '\n';
-    device->phase = PHASE_KEY;
     run_tool(device, argv, ppn_slice(key, WG_KEY_TEXT));
     sodium_memzero(key, sizeof(key));
+}
+
+static void set_key(struct wg_device *device)
+{
+    device->phase = PHASE_KEY;
+    device->keying = false;
+    give_key(device);
+}
+
+/* Of a device that is up. */
+static void change_key(struct wg_device *device)
+{
+    device->keying = true;
+    give_key(device);
 }
 
 /* No duplicate address detection: the address is derived from a key, and WireGuard carries no
@@ -285,40 +283,20 @@ static void timer_fired(void *context)
     PPN_UNREACHABLE();
 }
 
-static bool mentions(const struct os_child_result *result, const char *words)
-{
-    return (result->err.data != NULL && strstr((const char *)result->err.data, words) != NULL) ||
-           (result->out.data != NULL && strstr((const char *)result->out.data, words) != NULL);
-}
-
-/* What a tool said went wrong: its own first words, or why it could not run. */
-static const char *cause(const struct os_child_result *result)
-{
-    static char text[160];
-    if (result->err.size == 0)
-        return result->text;
-    size_t size = strcspn((const char *)result->err.data, "\n");
-    if (size >= sizeof(text))
-        size = sizeof(text) - 1;
-    memcpy(text, result->err.data, size);
-    text[size] = '\0';
-    return text;
-}
-
 static void link_added(struct wg_device *device, const struct os_child_result *result)
 {
     if (os_child_ok(result)) {
         device->backend = WG_BACKEND_KERNEL;
         set_key(device);
-    } else if (mentions(result, "File exists")) {
+    } else if (wg_tool_mentions(result, "File exists")) {
         device->phase_until = ppn_after(os_now(device->loop), ppn_ms(LEFTOVER_WAIT_MS));
         link_show(device);
-    } else if (mentions(result, "not permitted")) {
+    } else if (wg_tool_mentions(result, "not permitted")) {
         fail(device, PPN_ERROR_PERMISSION, "not permitted", "start ppn-node as root");
     } else if (result->error == PPN_ERROR_NOT_FOUND) {
         fail(device, PPN_ERROR_NOT_FOUND, "there is no `ip`", "install the package iproute2");
     } else if (device->config.mode == WG_MODE_KERNEL) {
-        fail(device, PPN_ERROR_UNSUPPORTED, cause(result),
+        fail(device, PPN_ERROR_UNSUPPORTED, wg_tool_cause(result),
              "load the kernel's wireguard module, or use --mesh auto");
     } else {
         start_daemon(device);
@@ -335,10 +313,11 @@ static void link_shown(struct wg_device *device, const struct os_child_result *r
             start_daemon(device);
         else
             link_add(device);
-    } else if (mentions(result, " wireguard ") && !userspace) {
+    } else if (wg_tool_mentions(result, " wireguard ") && !userspace) {
         device->backend = WG_BACKEND_KERNEL;
         set_key(device);
-    } else if (mentions(result, " tun ") && !ppn_due(device->phase_until, os_now(device->loop))) {
+    } else if (wg_tool_mentions(result, " tun ") &&
+               !ppn_due(device->phase_until, os_now(device->loop))) {
         device->phase = PHASE_LEFTOVER;
         os_timer_after(&device->timer, ppn_ms(LEFTOVER_POLL_MS));
     } else {
@@ -356,18 +335,18 @@ static void key_set(struct wg_device *device, const struct os_child_result *resu
     if (device->backend == WG_BACKEND_USERSPACE && result->error != PPN_ERROR_NOT_FOUND) {
         /* It may be dying; its end is reported, and then it is started again. */
         ppn_log(PPN_LOG_ERROR, "wg-set-failed", "interface=%s cause=\"%s\"",
-                device->config.interface, cause(result));
+                device->config.interface, wg_tool_cause(result));
         os_child_terminate(device->daemon, ppn_seconds(1));
         return;
     }
-    fail(device, PPN_ERROR_IO, cause(result),
+    fail(device, PPN_ERROR_IO, wg_tool_cause(result),
          "is the package wireguard-tools installed and the UDP port free?");
 }
 
 static void address_set(struct wg_device *device, const struct os_child_result *result)
 {
     if (!os_child_ok(result)) {
-        fail(device, PPN_ERROR_IO, cause(result),
+        fail(device, PPN_ERROR_IO, wg_tool_cause(result),
              device->backend == WG_BACKEND_PLAIN
                  ? "--mesh plain needs an interface that exists, given with --interface"
                  : "is IPv6 switched off (sysctl net.ipv6.conf.all.disable_ipv6)?");
@@ -395,7 +374,7 @@ static void update_done(struct wg_device *device, const struct os_child_result *
     enum ppn_error error = os_child_ok(result) ? PPN_OK : PPN_ERROR_IO;
     if (error != PPN_OK)
         ppn_log(PPN_LOG_WARN, "wg-tool-failed", "interface=%s cause=\"%s\"",
-                device->config.interface, cause(result));
+                device->config.interface, wg_tool_cause(result));
     device->busy = false;
     if (device->update.kind == WG_UPDATE_APPLY) {
         event.kind = WG_EVENT_APPLIED;
@@ -412,6 +391,36 @@ static void update_done(struct wg_device *device, const struct os_child_result *
     }
     device->config.on_event(device->config.context, &event);
     free(peers);
+}
+
+static void carry_out(struct wg_device *device)
+{
+    if (device->update.kind == WG_UPDATE_OBSERVE) {
+        const char *argv[] = {"wg", "show", device->config.interface, "dump", NULL};
+        run_tool(device, argv, ppn_slice(NULL, 0));
+        return;
+    }
+    if (device->update.count > 0 && device->update.changes[0].kind == WG_ROUTE) {
+        const char *argv[] = {"ip", "-6", "-batch", "-", NULL};
+        char script[WG_ROUTES_TEXT_MAX];
+        size_t size = wg_routes_script(script, device->config.interface, &device->update);
+        run_tool(device, argv, ppn_slice(script, size));
+        return;
+    }
+    wg_set_command(&device->command, device->config.interface, &device->update);
+    run_tool(device, device->command.argv, ppn_slice(NULL, 0));
+}
+
+static void key_changed(struct wg_device *device, const struct os_child_result *result)
+{
+    device->keying = false;
+    if (!os_child_ok(result)) {
+        device->key_due = true;
+        ppn_log(PPN_LOG_WARN, "wg-set-failed", "interface=%s cause=\"%s\"",
+                device->config.interface, wg_tool_cause(result));
+    }
+    if (device->busy)
+        carry_out(device);
 }
 
 static void tool_ended(void *context, const struct os_child_result *result)
@@ -432,7 +441,13 @@ static void tool_ended(void *context, const struct os_child_result *result)
         address_set(device, result);
         return;
     case PHASE_UP:
+        if (device->keying) {
+            key_changed(device, result);
+            return;
+        }
         update_done(device, result);
+        if (device->key_due && device->phase == PHASE_UP && device->tool == NULL && !device->busy)
+            change_key(device);
         return;
     case PHASE_LEFTOVER:
     case PHASE_SOCKET:
@@ -517,20 +532,21 @@ void wg_device_run(struct wg_device *device, const struct wg_update *update)
         os_defer(device->loop, &device->refusal);
         return;
     }
-    if (update->kind == WG_UPDATE_OBSERVE) {
-        const char *argv[] = {"wg", "show", device->config.interface, "dump", NULL};
-        run_tool(device, argv, ppn_slice(NULL, 0));
+    /* The key first; a key that could not be set does not hold up the peers. */
+    if (device->keying)
         return;
-    }
-    if (update->count > 0 && update->changes[0].kind == WG_ROUTE) {
-        const char *argv[] = {"ip", "-6", "-batch", "-", NULL};
-        char script[WG_ROUTES_TEXT_MAX];
-        size_t size = wg_routes_script(script, device->config.interface, update);
-        run_tool(device, argv, ppn_slice(script, size));
-        return;
-    }
-    wg_set_command(&device->command, device->config.interface, update);
-    run_tool(device, device->command.argv, ppn_slice(NULL, 0));
+    if (device->key_due)
+        change_key(device);
+    else
+        carry_out(device);
+}
+
+void wg_device_key(struct wg_device *device, const uint8_t private_key[static WG_KEY_SIZE])
+{
+    memcpy(device->config.private_key, private_key, WG_KEY_SIZE);
+    device->key_due = device->backend != WG_BACKEND_PLAIN;
+    if (device->key_due && device->phase == PHASE_UP && device->tool == NULL && !device->busy)
+        change_key(device);
 }
 
 enum wg_backend wg_device_backend(const struct wg_device *device)

@@ -65,6 +65,10 @@ enum ppn_error wg_device_open(struct os_loop *loop, const struct wg_device_confi
  * on_ready, and only one at a time: both are asserted. */
 void wg_device_run(struct wg_device *device, const struct wg_update *update);
 
+/* From now on the device has this private key: set between two updates, or with the making that is
+ * under way. Sessions end with the old key. A failure is tried again before the next update. */
+void wg_device_key(struct wg_device *device, const uint8_t private_key[static WG_KEY_SIZE]);
+
 enum wg_backend wg_device_backend(const struct wg_device *device);
 
 /* Stops everything, frees the device, calls nothing back. Ends wireguard-go and waits for it at

@@ -39,4 +39,10 @@ enum ppn_error wg_dump_parse(struct ppn_slice text, struct ppn_wall now, struct 
 /* "ADDRESS/length" with the address's host bits cleared. */
 void wg_cidr_text(const uint8_t address[static 16], uint8_t length, char text[static WG_CIDR_TEXT]);
 
+/* Whether a tool said these words, and what it said went wrong: its own first words, or why it
+ * could not run. The text lives until the next call. */
+struct os_child_result;
+bool wg_tool_mentions(const struct os_child_result *result, const char *words);
+const char *wg_tool_cause(const struct os_child_result *result);
+
 bool wg_interface_name_valid(const char *name);

@@ -6,9 +6,49 @@
 
 #include "base/assert.h"
 #include "os/os_address.h"
+#include "os/os_child.h"
 #include "wg/device_internal.h"
 
 enum { DUMP_DEVICE_FIELDS = 4, DUMP_PEER_FIELDS = 8, FIELD_MAX = 63 };
+
+static const char *const backend_names[] = {"none", "kernel", "userspace", "plain"};
+static const char *const mode_names[] = {"auto", "kernel", "userspace", "plain"};
+
+const char *wg_backend_name(enum wg_backend backend)
+{
+    PPN_ASSERT((size_t)backend < sizeof(backend_names) / sizeof(backend_names[0]));
+    return backend_names[backend];
+}
+
+enum ppn_error wg_mode_parse(const char *text, enum wg_mode *mode)
+{
+    for (size_t i = 0; i < sizeof(mode_names) / sizeof(mode_names[0]); i++) {
+        if (strcmp(text, mode_names[i]) == 0) {
+            *mode = (enum wg_mode)i;
+            return PPN_OK;
+        }
+    }
+    return PPN_ERROR_INVALID;
+}
+
+bool wg_tool_mentions(const struct os_child_result *result, const char *words)
+{
+    return (result->err.data != NULL && strstr((const char *)result->err.data, words) != NULL) ||
+           (result->out.data != NULL && strstr((const char *)result->out.data, words) != NULL);
+}
+
+const char *wg_tool_cause(const struct os_child_result *result)
+{
+    static char text[160];
+    if (result->err.size == 0)
+        return result->text;
+    size_t size = strcspn((const char *)result->err.data, "\n");
+    if (size >= sizeof(text))
+        size = sizeof(text) - 1;
+    memcpy(text, result->err.data, size);
+    text[size] = '\0';
+    return text;
+}
 
 void wg_cidr_text(const uint8_t address[static 16], uint8_t length, char text[static WG_CIDR_TEXT])
 {
