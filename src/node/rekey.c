@@ -13,7 +13,11 @@
 #include "os/os_clock.h"
 #include "wg/device.h"
 
-enum { LOOK_MS = 1000 };
+enum {
+    LOOK_MS = 1000,
+    ROUNDING_MS = 500, /* of full seconds: between what two clocks say, less than one of them */
+    ALIVE_AFTER_S = 15 /* who is alive by then is alive by the new key */
+};
 
 struct node_rekey {
     struct node *node;
@@ -87,7 +91,9 @@ static bool confirmed(const struct node_rekey *rekey)
             continue;
         others++;
         if (node_mesh_status(node->mesh, &member.id, &status) == PPN_OK && status.has_handshake &&
-            status.handshake_age.ns <= used.ns + rekey->slack.ns)
+            status.handshake_age.ns < used.ns + rekey->slack.ns + ppn_ms(ROUNDING_MS).ns)
+            return true;
+        if (used.ns > ppn_seconds(ALIVE_AFTER_S).ns && node_member_alive(node, &member.id))
             return true;
     }
     return others == 0;
