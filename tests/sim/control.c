@@ -200,9 +200,10 @@ static void answer_members(struct control *c, uint32_t index, const struct fleet
             .name = c->world->nodes[world_find(c->world, &member.id)].name,
             .reachable = member.state == GOSSIP_ALIVE || member.state == GOSSIP_SUSPECT ||
                          member.state == GOSSIP_UNKNOWN,
-            .last_heard_unix_ms = heard ? control_wall(c, index).unix_ms -
-                                              (c->world->now.ns - member.heard.ns) / 1000000
-                                        : 0};
+            .last_heard_unix_ms =
+                heard ? control_wall(c, index).unix_ms -
+                            (world_clock(c->world, index).ns - member.heard.ns) / 1000000
+                      : 0};
     }
     struct fleet_event event = {.kind = FLEET_EVENT_MEMBERS,
                                 .request = action->request,
@@ -235,13 +236,18 @@ static void answer_fit(struct control *c, uint32_t index, const struct fleet_act
 
 /* ---- actions ---- */
 
+bool control_connected(const struct control *c, uint32_t a, uint32_t b)
+{
+    return world_connected(c->world, a, b) && world_connected(c->world, b, a);
+}
+
 static void send_message(struct control *c, uint32_t index, const struct fleet_action *action)
 {
     uint32_t to = world_find(c->world, &action->node);
     bool self = to == index;
     if (!control_log_is_member(c, index, to))
         return;
-    if (!self && (!world_connected(c->world, index, to) || ppn_random_chance(&c->random, 10000)))
+    if (!self && (!control_connected(c, index, to) || ppn_random_chance(&c->random, 10000)))
         return;
     for (uint32_t copies = !self && ppn_random_chance(&c->random, 10000) ? 2 : 1; copies > 0;
          copies--) {
@@ -320,7 +326,7 @@ static void carry_out(struct control *c, uint32_t index, const struct fleet_acti
 static void timer_set(struct control *c, uint32_t index)
 {
     struct control_node *node = &c->nodes[index];
-    struct ppn_instant deadline = fleet_deadline(node->fleet);
+    struct ppn_instant deadline = world_when(c->world, index, fleet_deadline(node->fleet));
     if (deadline.ns == PPN_NEVER.ns || !ppn_before(deadline, node->timer))
         return;
     node->timer = ppn_before(deadline, c->world->now) ? c->world->now : deadline;
@@ -338,7 +344,7 @@ void control_step(struct control *c, uint32_t index, struct fleet_event *event)
     static uint8_t specs[8][FLEET_ACTIONS_MAX][CONTROL_SPEC_SIZE];
     static uint32_t depth;
     event->wall = control_wall(c, index);
-    enum ppn_error error = fleet_step(node->fleet, c->world->now, event, &update);
+    enum ppn_error error = fleet_step(node->fleet, world_clock(c->world, index), event, &update);
     if (error != PPN_OK && error != PPN_ERROR_STALE && event->kind != FLEET_EVENT_SUBMIT)
         control_broken(c, "fleet_step: %s on event %d", ppn_error_text(error), (int)event->kind);
     if (error != PPN_OK)
@@ -412,7 +418,7 @@ static void on_call(struct world *w, uint32_t index, void *payload)
     switch (call->kind) {
     case CALL_TIMER:
         c->nodes[index].timer = PPN_NEVER;
-        if (ppn_due(fleet_deadline(c->nodes[index].fleet), w->now))
+        if (ppn_due(fleet_deadline(c->nodes[index].fleet), world_clock(w, index)))
             control_step(c, index, &event);
         else
             timer_set(c, index);
@@ -442,12 +448,27 @@ static void on_call(struct world *w, uint32_t index, void *payload)
     }
 }
 
+/* Both have been left in peace for long enough, and nobody has thrown either out. */
+static void judge_death(struct control *c, uint32_t observer, uint32_t subject)
+{
+    const struct world *w = c->world;
+    if (!w->nodes[observer].healthy || !w->nodes[subject].healthy ||
+        control_log_thrown_out(c, observer) || control_log_thrown_out(c, subject))
+        return;
+    c->false_dead++;
+    control_broken(c, "%s gives up %s, which lives, at %.3f s", w->nodes[observer].name,
+                   w->nodes[subject].name, (double)w->now.ns / 1e9);
+}
+
 static void on_member(struct world *w, uint32_t observer, uint32_t subject,
                       const struct gossip_action *action)
 {
     struct control *c = w->context;
-    if (c->nodes[observer].fleet == NULL || observer == subject ||
-        (action->what & GOSSIP_CHANGED_STATE) == 0)
+    if ((action->what & GOSSIP_CHANGED_STATE) == 0 || observer == subject)
+        return;
+    if (action->state == GOSSIP_DEAD || action->state == GOSSIP_UNREACHABLE)
+        judge_death(c, observer, subject);
+    if (c->nodes[observer].fleet == NULL)
         return;
     bool gone = action->state == GOSSIP_UNREACHABLE || action->state == GOSSIP_DEAD ||
                 action->state == GOSSIP_LEFT;
@@ -462,7 +483,7 @@ static void on_start(struct world *w, uint32_t index)
     struct control *c = w->context;
     struct control_node *node = &c->nodes[index];
     struct fleet_config config = {.self = w->nodes[index].id};
-    node->fleet = fleet_init(&config, w->now, ppn_random_u64(&c->random));
+    node->fleet = fleet_init(&config, world_clock(w, index), ppn_random_u64(&c->random));
     PPN_ASSERT(node->fleet != NULL);
     node->timer = PPN_NEVER;
     node->disk_free = w->now;

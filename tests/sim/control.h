@@ -70,8 +70,9 @@ struct control {
     uint32_t fail_per_million; /* of works and writes */
     uint32_t broken;
     char first_broken[160];
-    uint64_t launches;
-    uint64_t joins, revokes; /* people let in and thrown out */
+    int64_t launches;
+    int64_t joins, revokes; /* people let in and thrown out */
+    int64_t false_dead;
 };
 
 struct control *control_new(struct world *world);
@@ -82,7 +83,8 @@ struct control_request *control_ask(struct control *control, uint32_t node, uint
 /* The same request once more, at the same or another node. */
 void control_ask_again(struct control *control, struct control_request *request, uint32_t node);
 
-/* At most one machine a request, anywhere, ever. */
+/* At most one machine a request, anywhere, ever. Called with each launch, which is the only step
+ * that can break it, and now and then besides. */
 void control_check(struct control *control);
 
 /* After everything healed: every accepted request settled, with its one machine or none; nothing

@@ -34,6 +34,9 @@ void control_step(struct control *control, uint32_t node, struct fleet_event *ev
 /* A node's wall clock, which is not everybody's. */
 struct ppn_wall control_wall(const struct control *control, uint32_t node);
 
+/* A stream needs both directions. */
+bool control_connected(const struct control *control, uint32_t a, uint32_t b);
+
 /* An invariant broke; the first one is kept. */
 void control_broken(struct control *control, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

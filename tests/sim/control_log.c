@@ -85,7 +85,7 @@ void control_log_schedule(struct control *c, uint32_t index)
 
 static bool reaches(struct control *c, uint32_t from, uint32_t to)
 {
-    return to != from && world_connected(c->world, from, to) &&
+    return to != from && control_connected(c, from, to) &&
            !ppn_random_chance(&c->log->random, 10000);
 }
 
@@ -334,6 +334,13 @@ bool control_log_thrown_out(const struct control *c, uint32_t index)
 bool control_log_gone(const struct control *c, uint32_t index)
 {
     return !control_log_is_member(c, ROOT_HOME, index);
+}
+
+bool control_log_equal(const struct control *c, uint32_t a, uint32_t b)
+{
+    struct ppn_hash first = admission_digest(c->log->nodes[a].log),
+                    second = admission_digest(c->log->nodes[b].log);
+    return ppn_hash_equal(&first, &second);
 }
 
 /* ---- the end ---- */

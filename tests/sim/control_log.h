@@ -27,6 +27,9 @@ bool control_log_thrown_out(const struct control *control, uint32_t node);
 /* In everybody's eyes, once the views agree: revoked, or its admission is void. */
 bool control_log_gone(const struct control *control, uint32_t node);
 
+/* Two nodes that run hold one log. */
+bool control_log_equal(const struct control *control, uint32_t a, uint32_t b);
+
 /* Something that people decide now, if whom it takes is there. */
 void control_log_people(struct control *control);
 

@@ -20,6 +20,7 @@ struct scenario_options {
     const volatile sig_atomic_t *stop;
 };
 
+/* Where nothing else is said, -1 is "not measured". */
 struct scenario_result {
     uint32_t nodes;
     double virtual_s;
@@ -27,20 +28,24 @@ struct scenario_result {
     uint64_t trace_hash;
     uint32_t invariants_broken;
     char first_broken[SCENARIO_BROKEN_MAX];
-    uint64_t false_dead, false_suspect;
+    int64_t false_dead, false_suspect;
     double first_suspect_p50_ms, first_suspect_p99_ms;
     double first_verdict_p50_ms;
     double dead_everywhere_p50_ms, dead_everywhere_p99_ms;
     double membership_bytes_per_node_s, total_bytes_per_node_s;
-    double join_ms;    /* all started at once until one view; -1: not measured */
-    double heal_ms;    /* -1: not measured */
-    double update_ms;  /* a changed profile seen by all; -1: not measured */
-    double faulty_out; /* share of faulty nodes out of placement in the last third; -1 */
-    uint64_t touched;  /* healthy nodes that somebody took out of placement meanwhile */
+    double join_ms; /* all started at once until one view */
+    double heal_ms;
+    double update_ms;         /* a changed profile seen by all */
+    double faulty_out;        /* share of faulty nodes out of placement in the last third */
+    int64_t touched;          /* healthy nodes that somebody took out of placement meanwhile */
+    int64_t burst_bytes_most; /* that any node had sent beyond its rate */
     uint64_t steps, packets;
-    uint64_t launches; /* machines, in the scenario "control"; its joins and revokes */
-    uint64_t joins, revokes;
-    /* in the scenario "paths"; -1: not measured */
+    /* in the scenario "control" */
+    int64_t launches; /* machines */
+    int64_t joins, revokes;
+    double healthy_share; /* of all node-time, that in which a death would have been a false one */
+    double part_heal_ms;  /* a random part is whole again while the rest is not */
+    /* in the scenario "paths" */
     double best_ms;          /* after the heal until every pair has the best way there is */
     double relay_outage_ms;  /* longest silence when one of two relays dies in peace */
     double idle_questions_s; /* of one node to another that nothing is sent to */

@@ -8,6 +8,7 @@
 #include "base/hash.h"
 #include "gossip/item.h"
 #include "world_heap.h"
+#include "world_internal.h"
 
 static const char *const state_names[] = {"unknown",     "alive", "suspect",
                                           "unreachable", "dead",  "left"};
@@ -99,6 +100,7 @@ void world_free(struct world *w)
     }
     gossip_pool_free(w->pool);
     free(w->heap);
+    free(w->cuts);
     free(w->nodes);
     free(w);
 }
@@ -125,70 +127,17 @@ static void row_keep(struct world *w, struct world_node *node, const struct goss
     memcpy(row->bytes, action->bytes.data, action->bytes.size);
 }
 
-static struct gossip_packet *packet_copy(const struct gossip_packet *packet)
-{
-    size_t bytes = 0;
-    for (uint32_t i = 0; i < packet->item_count; i++)
-        bytes += packet->items[i].size;
-    struct gossip_packet *copy = malloc(sizeof(*copy) + bytes);
-    PPN_ASSERT(copy != NULL);
-    memcpy(copy, packet, sizeof(*copy));
-    uint8_t *at = (uint8_t *)(copy + 1);
-    for (uint32_t i = 0; i < packet->item_count; i++) {
-        memcpy(at, packet->items[i].data, packet->items[i].size);
-        copy->items[i].data = at;
-        at += packet->items[i].size;
-    }
-    return copy;
-}
-
-static struct ppn_instant arrival(struct world *w)
-{
-    int64_t us = w->options.delay_us;
-    if (w->options.jitter_us > 0)
-        us += (int64_t)ppn_random_below(&w->random, (uint64_t)w->options.jitter_us);
-    return ppn_after(w->now, ppn_ns(us * 1000));
-}
-
-static bool lost(struct world *w, uint32_t per_million)
-{
-    return per_million > 0 && ppn_random_chance(&w->random, per_million);
-}
-
-static void transmit(struct world *w, uint32_t from, uint32_t to,
-                     const struct gossip_packet *packet)
-{
-    struct world_node *sender = &w->nodes[from], *receiver = &w->nodes[to];
-    w->packets++;
-    if (sender->group != receiver->group || !receiver->host || !sender->host ||
-        lost(w, w->options.loss_per_million) || lost(w, sender->drop_out) ||
-        lost(w, receiver->drop_in))
-        return;
-    if (!receiver->running) {
-        if (w->refused_answers && !lost(w, w->options.loss_per_million)) {
-            struct ppn_instant at = ppn_after(arrival(w), ppn_ns(w->options.delay_us * 1000));
-            world_heap_push(w, (struct world_event){.at = at,
-                                                    .kind = EVENT_REFUSED,
-                                                    .node = from,
-                                                    .from = to,
-                                                    .value = sender->starts});
-        }
-        return;
-    }
-    bool twice = lost(w, w->options.duplicate_per_million);
-    for (uint32_t i = 0; i < 1u + twice; i++)
-        world_heap_push(w, (struct world_event){.at = arrival(w),
-                                                .kind = EVENT_PACKET,
-                                                .node = to,
-                                                .from = from,
-                                                .value = receiver->starts,
-                                                .packet = packet_copy(packet)});
-}
-
 static void count_state(struct world_node *subject, enum gossip_state state, uint32_t by)
 {
     subject->suspected_by += state == GOSSIP_SUSPECT ? by : 0;
     subject->lost_by += state == GOSSIP_DEAD || state == GOSSIP_UNREACHABLE ? by : 0;
+    subject->dead_by += state == GOSSIP_DEAD ? by : 0;
+}
+
+void world_fault_clear(struct world_node *node)
+{
+    node->first_suspect = node->first_lost = (struct ppn_instant){0};
+    node->everywhere = node->dead_everywhere = (struct ppn_instant){0};
 }
 
 static void note_times(struct world *w, struct world_node *subject, enum gossip_state state)
@@ -202,6 +151,8 @@ static void note_times(struct world *w, struct world_node *subject, enum gossip_
     uint32_t others = w->running - (subject->running ? 1 : 0);
     if (gone && subject->everywhere.ns == 0 && subject->lost_by >= others)
         subject->everywhere = w->now;
+    if (state == GOSSIP_DEAD && subject->dead_everywhere.ns == 0 && subject->dead_by >= others)
+        subject->dead_everywhere = w->now;
 }
 
 static void member_changed(struct world *w, uint32_t observer, const struct gossip_action *action)
@@ -229,10 +180,20 @@ static void member_changed(struct world *w, uint32_t observer, const struct goss
         w->on_member(w, observer, index, action);
 }
 
+struct ppn_instant world_clock(const struct world *w, uint32_t index)
+{
+    return (struct ppn_instant){w->now.ns - w->nodes[index].slept.ns};
+}
+
+struct ppn_instant world_when(const struct world *w, uint32_t index, struct ppn_instant clock)
+{
+    return ppn_after(clock, w->nodes[index].slept);
+}
+
 static void timer_set(struct world *w, uint32_t index)
 {
     struct world_node *node = &w->nodes[index];
-    struct ppn_instant deadline = gossip_deadline(node->core);
+    struct ppn_instant deadline = world_when(w, index, gossip_deadline(node->core));
     if (deadline.ns == node->timer.ns || deadline.ns == PPN_NEVER.ns)
         return;
     /* A timer that stands earlier fires for nothing, once, and sets itself anew. */
@@ -253,7 +214,7 @@ static void carry_out(struct world *w, uint32_t index, const struct gossip_updat
                            ppn_read_u64(action->node.bytes));
         switch (action->kind) {
         case GOSSIP_DO_SEND:
-            transmit(w, index, world_find(w, &action->node), action->packet);
+            world_transmit(w, index, world_find(w, &action->node), action->packet);
             break;
         case GOSSIP_DO_PERSIST_EPOCH:
             world_heap_push(w, (struct world_event){.at = ppn_after(w->now, ppn_ms(3)),
@@ -286,7 +247,7 @@ void world_event(struct world *w, uint32_t index, const struct gossip_event *eve
     struct gossip_update update;
     struct world_node *node = &w->nodes[index];
     PPN_ASSERT(node->core != NULL);
-    enum ppn_error error = gossip_step(node->core, w->now, event, &update);
+    enum ppn_error error = gossip_step(node->core, world_clock(w, index), event, &update);
     PPN_ASSERT(error == PPN_OK);
     w->steps++;
     carry_out(w, index, &update);
@@ -330,13 +291,16 @@ void world_start(struct world *w, uint32_t index)
 {
     struct world_node *node = &w->nodes[index];
     PPN_ASSERT(!node->running);
-    struct gossip_config config = {
-        .self = node->id, .crypto = {&node->id, stub_sign, stub_verify}, .pool = w->pool};
+    struct gossip_config config = {.self = node->id,
+                                   .crypto = {&node->id, stub_sign, stub_verify},
+                                   .bandwidth_bytes_s = WORLD_BANDWIDTH_BYTES_S,
+                                   .pool = w->pool};
     node->running = true;
     node->starts++;
     node->timer = PPN_NEVER;
+    node->sent_level = 0; /* a new agent has a full bucket */
     w->running++;
-    node->core = gossip_init(&config, w->now, ppn_random_u64(&w->random));
+    node->core = gossip_init(&config, world_clock(w, index), ppn_random_u64(&w->random));
     PPN_ASSERT(node->core != NULL);
     struct ppn_node_id *all = malloc(w->options.nodes * sizeof(*all));
     PPN_ASSERT(all != NULL);
@@ -374,12 +338,6 @@ void world_call(struct world *w, uint32_t index, struct ppn_instant at, void *pa
                                             .node = index,
                                             .value = w->nodes[index].starts,
                                             .payload = payload});
-}
-
-bool world_connected(const struct world *w, uint32_t a, uint32_t b)
-{
-    const struct world_node *from = &w->nodes[a], *to = &w->nodes[b];
-    return from->group == to->group && from->host && to->host && to->running;
 }
 
 void world_body(struct world *w, uint32_t index, enum gossip_plane plane, struct ppn_slice body)
@@ -445,7 +403,7 @@ void world_stop(struct world *w, uint32_t index)
     node->running = false;
     w->running--;
     node->fault_at = w->now;
-    node->first_suspect = node->first_lost = node->everywhere = (struct ppn_instant){0};
+    world_fault_clear(node);
 }
 
 void world_leave(struct world *w, uint32_t index)
@@ -459,6 +417,26 @@ void world_pause(struct world *w, uint32_t index, struct ppn_duration time)
     w->nodes[index].paused_until = ppn_after(w->now, time);
 }
 
+void world_sleep(struct world *w, uint32_t index, struct ppn_duration time)
+{
+    struct world_node *node = &w->nodes[index];
+    PPN_ASSERT(!node->asleep);
+    world_pause(w, index, time);
+    node->asleep = true;
+    world_heap_push(
+        w, (struct world_event){
+               .at = node->paused_until, .kind = EVENT_WAKE, .node = index, .slept_ns = time.ns});
+}
+
+static void wake(struct world *w, uint32_t index, int64_t slept_ns)
+{
+    struct world_node *node = &w->nodes[index];
+    node->asleep = false;
+    node->slept.ns += slept_ns;
+    if (node->running)
+        world_event(w, index, &(struct gossip_event){.kind = GOSSIP_EVENT_SUSPENDED});
+}
+
 static void deliver(struct world *w, const struct world_event *event)
 {
     struct world_node *node = &w->nodes[event->node];
@@ -466,6 +444,10 @@ static void deliver(struct world *w, const struct world_event *event)
     if (event->kind == EVENT_START) {
         if (!node->running)
             world_start(w, event->node);
+        return;
+    }
+    if (event->kind == EVENT_WAKE) {
+        wake(w, event->node, event->slept_ns);
         return;
     }
     if (!node->running || meant_for != node->starts)
@@ -479,7 +461,7 @@ static void deliver(struct world *w, const struct world_event *event)
         if (event->at.ns < node->timer.ns && node->timer.ns != PPN_NEVER.ns)
             return;
         node->timer = PPN_NEVER;
-        if (!ppn_due(gossip_deadline(node->core), w->now)) {
+        if (!ppn_due(gossip_deadline(node->core), world_clock(w, event->node))) {
             timer_set(w, event->node);
             return;
         }
@@ -505,7 +487,12 @@ void world_run(struct world *w, struct ppn_instant until)
         struct world_node *node = &w->nodes[event.node];
         w->now = event.at;
         if (ppn_before(w->now, node->paused_until)) {
-            /* A stopped process finds its packets waiting, and its timers after them. */
+            /* A stopped process finds its packets waiting, and its timers after them; a machine
+             * that sleeps hears none of them. */
+            if (node->asleep && (event.kind == EVENT_PACKET || event.kind == EVENT_REFUSED)) {
+                release(&event);
+                continue;
+            }
             event.at = node->paused_until;
             if (event.kind == EVENT_TIMER)
                 event.at = ppn_after(event.at, ppn_ns(1000));

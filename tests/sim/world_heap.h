@@ -11,7 +11,8 @@ enum event_kind {
     EVENT_REFUSED,
     EVENT_PERSISTED,
     EVENT_START,
-    EVENT_CALL
+    EVENT_CALL,
+    EVENT_WAKE
 };
 
 struct world_event {
@@ -22,6 +23,7 @@ struct world_event {
     uint32_t value;               /* epoch, or the agent's start that it is meant for */
     struct gossip_packet *packet; /* owned; items point behind it */
     void *payload;                /* owned */
+    int64_t slept_ns;
 };
 
 void world_heap_push(struct world *world, struct world_event event);

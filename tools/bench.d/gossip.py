@@ -240,7 +240,10 @@ class Bench:
                      f"{100 * share:.0f} % of node-time judged", "",
                      false_deaths(self.serf, stops), false_deaths(self.ppn, stops), lambda s: 0, "0")
             for agents in self.kinds:
-                say(f"{agents.kind}: deaths counting those stopped: {false_deaths(agents, {})}")
+                say(f"{agents.kind}: deaths counting those stopped: {len(deaths(agents, {}))}")
+                for when, observer, subject in deaths(agents, stops):
+                    say(f"{agents.kind}: {observer}, {awake_for(stops, observer, when)}, gave up "
+                        f"{subject}, {awake_for(stops, subject, when)}")
             self.settle("starvation")
 
     def wake(self, node, asleep, stops):
@@ -261,18 +264,30 @@ class Bench:
             self.settle(f"{percent} % loss")
 
 
-def false_deaths(agents, stops):
-    """Deaths told of nodes that ran: `stops` has for each node when it was stopped and woken. One
-    death is one, however many tell it."""
-    count, latest = 0, {}
-    for when, _, subject, state in sorted(agents.changes, key=lambda change: change[0]):
+def deaths(agents, stops):
+    """(when, by whom, of whom) of deaths told of nodes that ran: `stops` has for each node when it
+    was stopped and woken. One death is one, however many tell it."""
+    found, latest = [], {}
+    for when, observer, subject, state in sorted(agents.changes, key=lambda change: change[0]):
         if state not in OUT or any(stop <= when <= wake + TOLD_LATE_S
                                    for stop, wake in stops.get(subject, [])):
             continue
         if when - latest.get(subject, -2 * REPEAT_S) > REPEAT_S:
-            count += 1
+            found.append((when, observer, subject))
         latest[subject] = when
-    return count
+    return found
+
+
+def false_deaths(agents, stops):
+    return len(deaths(agents, stops))
+
+
+def awake_for(stops, node, when):
+    """How long it had been awake, for people."""
+    if any(stop <= when < wake for stop, wake in stops.get(node, [])):
+        return "stopped"
+    wakes = [wake for _, wake in stops.get(node, []) if wake <= when]
+    return f"awake for {when - max(wakes):.1f} s" if wakes else "never stopped before"
 
 
 def judged_share(stops, nodes, begun, ended):
