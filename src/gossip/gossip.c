@@ -36,7 +36,7 @@ static void start_empty(struct gossip *g, struct ppn_instant now)
     g->probe_next = g->lost_next = g->case_next = g->push_next = PPN_NEVER;
     g->load_next = g->burst_next = g->heal_next = g->sync_next = g->acked = now;
     g->load_credit = (struct ppn_instant){INT64_MIN / 2};
-    g->suspected_last = g->bumped = (struct ppn_instant){INT64_MIN / 2};
+    g->suspected_last = g->bumped = g->voided = g->caught_up = (struct ppn_instant){INT64_MIN / 2};
     g->accuser = POOL_INDEX_NONE;
     g->losses_from = g->crowd_at = g->bumped;
     g->differs_since = PPN_NEVER;
@@ -191,17 +191,25 @@ static void epoch_persisted(struct gossip *g, struct ppn_instant now, uint32_t e
 static void void_own(struct gossip *g, struct ppn_instant now, struct ppn_duration late)
 {
     g->counters.late_ticks++;
+    g->voided = now;
     gossip_probe_void(g, now);
-    gossip_case_void(g, late);
+    gossip_case_void(g, now, late);
+}
+
+/* Before anything else, whatever woke this node: packets that waited in the socket come before the
+ * tick, and the first of them may complete a case whose subject objected in the next. */
+static void lateness(struct gossip *g, struct ppn_instant now)
+{
+    struct ppn_instant due = gossip_deadline(g);
+    due = ppn_before(due, g->voided) ? g->voided : due;
+    if (ppn_between(due, now).ns >= ppn_ms(GOSSIP_LATE_MS).ns)
+        void_own(g, now, ppn_between(due, now));
 }
 
 static void tick(struct gossip *g, struct ppn_instant now)
 {
     if (!g->may_send || g->left)
         return;
-    struct ppn_duration late = ppn_between(gossip_deadline(g), now);
-    if (late.ns >= ppn_ms(GOSSIP_LATE_MS).ns)
-        void_own(g, now, late);
     gossip_rings_refresh(g, now);
     gossip_probe_tick(g, now);
     gossip_case_tick(g, now);
@@ -288,6 +296,7 @@ enum ppn_error gossip_step(struct gossip *g, struct ppn_instant now,
     g->given = 0;
     g->out_of_memory = false;
     gossip_tokens_refill(g, now);
+    lateness(g, now);
     enum ppn_error error = dispatch(g, now, event);
     if (g->rings_dirty && g->may_send && !g->left)
         gossip_rings_refresh(g, now);

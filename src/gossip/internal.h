@@ -58,6 +58,7 @@ enum {
     GOSSIP_PUSH_LOAD_MS = 200,
     GOSSIP_SYNC_EVERY_MS = 500,
     GOSSIP_SYNC_PATIENCE_MS = 1000,
+    GOSSIP_CATCH_UP_MS = 1500,
     GOSSIP_ISOLATED_MS = 2000,
     GOSSIP_RELEARN_MS = 30000,
     GOSSIP_MUTE_MS = 1000,
@@ -180,6 +181,9 @@ struct gossip {
     bool started, may_send, left;
     struct ppn_random random;
     struct ppn_instant origin;
+    struct ppn_instant voided; /* when own evidence was last doubted: late before that is past */
+    struct ppn_instant
+        caught_up; /* until then what others said while this node was away may lack */
 
     struct gossip_slot *slots;
     uint32_t slot_capacity;
@@ -309,7 +313,7 @@ void gossip_verdict_receive(struct gossip *g, struct ppn_instant now, uint16_t a
                             const struct gossip_item *item);
 void gossip_case_refuted(struct gossip *g, struct ppn_instant now, uint16_t subject, bool was_lost);
 void gossip_case_drop(struct gossip *g, uint16_t subject);
-void gossip_case_void(struct gossip *g, struct ppn_duration late);
+void gossip_case_void(struct gossip *g, struct ppn_instant now, struct ppn_duration late);
 void gossip_case_tick(struct gossip *g, struct ppn_instant now);
 uint32_t gossip_observers_live(const struct gossip *g, uint16_t subject);
 bool gossip_isolated(const struct gossip *g, struct ppn_instant now);

@@ -167,7 +167,7 @@ static uint32_t queued_record(const struct gossip *g, const struct gossip_queued
 /* Adds from one queue until the packet holds `limit` bytes. Nobody is told about itself,
  * accusations excepted. */
 static void fill_class(struct gossip *g, struct gossip_packet *packet, uint16_t to,
-                       enum gossip_class class, uint32_t limit)
+                       enum gossip_class class, bool lives_only, uint32_t limit)
 {
     struct gossip_queue *queue = &g->queues[class];
     for (uint32_t looked = queue->count; looked > 0 && queue->count > 0; looked--) {
@@ -180,7 +180,8 @@ static void fill_class(struct gossip *g, struct gossip_packet *packet, uint16_t 
             continue;
         }
         bool own = entry->subject == to && entry->kind != GOSSIP_ITEM_VERDICT;
-        if (own || entry->accuser == to || packet_has(g, packet, record)) {
+        bool later = lives_only && entry->kind != GOSSIP_ITEM_LIFE;
+        if (own || later || entry->accuser == to || packet_has(g, packet, record)) {
             queue->cursor++;
             continue;
         }
@@ -205,7 +206,8 @@ static bool loads_may_go(const struct gossip *g)
            g->tokens > (int64_t)g->config.bandwidth_bytes_s * GOSSIP_TOKENS_SECONDS / 2;
 }
 
-/* Verdicts go first, yet leave room for the others: no storm of one kind starves the next. */
+/* Verdicts go first, yet leave room for the others: no storm of one kind starves the next. Of the
+ * verdicts' class lives go before all: one that objects makes a dozen accusations void. */
 void gossip_packet_fill(struct gossip *g, struct gossip_packet *packet, uint16_t to)
 {
     /* What goes to one that does not answer is wasted, and each item has only so many copies. */
@@ -215,13 +217,14 @@ void gossip_packet_fill(struct gossip *g, struct gossip_packet *packet, uint16_t
     uint32_t reserve = g->queues[GOSSIP_CLASS_MEMBERSHIP].count > 0 ? free_bytes / 3 : 0;
     if (g->queues[GOSSIP_CLASS_LOAD].count > 0)
         reserve += LOAD_RESERVE < free_bytes / 4 ? LOAD_RESERVE : free_bytes / 4;
-    fill_class(g, packet, to, GOSSIP_CLASS_VERDICTS, PPN_DATAGRAM_MAX - reserve);
+    fill_class(g, packet, to, GOSSIP_CLASS_VERDICTS, true, PPN_DATAGRAM_MAX - reserve);
+    fill_class(g, packet, to, GOSSIP_CLASS_VERDICTS, false, PPN_DATAGRAM_MAX - reserve);
     reserve = g->queues[GOSSIP_CLASS_LOAD].count > 0 ? LOAD_RESERVE : 0;
-    fill_class(g, packet, to, GOSSIP_CLASS_MEMBERSHIP, PPN_DATAGRAM_MAX - reserve);
+    fill_class(g, packet, to, GOSSIP_CLASS_MEMBERSHIP, false, PPN_DATAGRAM_MAX - reserve);
     if (loads_may_go(g))
-        fill_class(g, packet, to, GOSSIP_CLASS_LOAD, PPN_DATAGRAM_MAX);
-    fill_class(g, packet, to, GOSSIP_CLASS_VERDICTS, PPN_DATAGRAM_MAX);
-    fill_class(g, packet, to, GOSSIP_CLASS_MEMBERSHIP, PPN_DATAGRAM_MAX);
+        fill_class(g, packet, to, GOSSIP_CLASS_LOAD, false, PPN_DATAGRAM_MAX);
+    fill_class(g, packet, to, GOSSIP_CLASS_VERDICTS, false, PPN_DATAGRAM_MAX);
+    fill_class(g, packet, to, GOSSIP_CLASS_MEMBERSHIP, false, PPN_DATAGRAM_MAX);
 }
 
 void gossip_packet_send(struct gossip *g, uint16_t to, struct gossip_packet *packet)

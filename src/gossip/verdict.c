@@ -14,7 +14,7 @@
  * switch, nobody else ever will. A side that does not hold a majority says UNREACHABLE instead of
  * DEAD. */
 
-enum { HEALTH_POOR = 6, JUDGE_AGAIN_MS = 1000, ACCUSE_AGAIN_MS = 10000 };
+enum { HEALTH_POOR = 6, JUDGE_AGAIN_MS = 1000, ACCUSE_AGAIN_MS = 10000, TELLERS = 8 };
 
 struct tally {
     uint32_t live, failing, refused, degraded, oks;
@@ -128,9 +128,14 @@ static void publish(struct gossip *g, struct ppn_instant now, struct gossip_case
             gossip_queue_add(g, now, c->subject, GOSSIP_ITEM_VERDICT, c->opinions[i].accuser);
 }
 
-/* Straight to the subject too: it has only a moment to object. */
+/* Straight to the subject too: it has only a moment to object. Its observers may know better and
+ * say nothing, while somebody who was away brings an accusation that was taken back meanwhile; so a
+ * few of the others tell it, as many as make it probable that one does. */
 static void tell_subject(struct gossip *g, const struct gossip_case *c)
 {
+    if (gossip_opinion_by(g, c->subject, g->self) == NULL &&
+        ppn_random_below(&g->random, g->members) >= TELLERS)
+        return;
     struct gossip_packet *packet = gossip_packet_begin(g, GOSSIP_NEWS);
     if (packet == NULL)
         return;
@@ -244,6 +249,7 @@ static bool majority(const struct gossip *g, struct ppn_instant now)
 static struct ppn_instant settled(const struct gossip *g, const struct gossip_case *c)
 {
     struct ppn_instant window = ppn_after(c->suspected, ppn_ms(GOSSIP_REFUTE_MS));
+    window = ppn_before(window, g->caught_up) ? g->caught_up : window;
     if (g->states[GOSSIP_SUSPECT] < 2)
         return window;
     struct ppn_instant quiet = ppn_after(g->suspected_last, ppn_ms(GOSSIP_SETTLE_MS));
@@ -288,6 +294,7 @@ static bool judge_refused(struct gossip *g, struct ppn_instant now, struct gossi
     if (c->refused.ns == PPN_NEVER.ns)
         c->refused = now;
     struct ppn_instant end = ppn_after(c->refused, ppn_ms(GOSSIP_REFUSED_WINDOW_MS));
+    end = ppn_before(end, g->caught_up) ? g->caught_up : end;
     if (!ppn_due(end, now)) {
         tally->next = ppn_earlier(tally->next, end);
         return false;
@@ -316,8 +323,7 @@ static void judge_living(struct gossip *g, struct ppn_instant now, struct gossip
     }
     if (c->suspected.ns == PPN_NEVER.ns) {
         c->suspected = now;
-        if (gossip_opinion_by(g, c->subject, g->self) != NULL)
-            tell_subject(g, c);
+        tell_subject(g, c);
     }
     publish(g, now, c);
     enum gossip_cause cause = tally->refused > 0   ? GOSSIP_CAUSE_REFUSED
@@ -396,8 +402,10 @@ void gossip_case_tick(struct gossip *g, struct ppn_instant now)
     }
 }
 
-/* Local evidence that a late tick or a sleep makes doubtful gets its time again. */
-void gossip_case_void(struct gossip *g, struct ppn_duration late)
+/* Local evidence that a late tick or a sleep makes doubtful gets its time again. Whoever was away
+ * for a whole window was sent no news meanwhile, objections among it: nobody is condemned before
+ * anti-entropy, which begins at once, has had time to bring what was missed. */
+void gossip_case_void(struct gossip *g, struct ppn_instant now, struct ppn_duration late)
 {
     for (uint32_t i = 0; i < g->case_count; i++) {
         struct gossip_case *c = &g->cases[i];
@@ -405,6 +413,11 @@ void gossip_case_void(struct gossip *g, struct ppn_duration late)
         c->refused = ppn_after(c->refused, late);
         c->first = ppn_after(c->first, late);
     }
+    if (late.ns < ppn_ms(GOSSIP_REFUTE_MS).ns)
+        return;
+    g->caught_up = ppn_after(now, ppn_ms(GOSSIP_CATCH_UP_MS));
+    g->sync_next = now;
+    g->differs_since = ppn_after(now, ppn_ms(-GOSSIP_SYNC_PATIENCE_MS));
 }
 
 /* The subject spoke under a higher incarnation, or answered: what was said of it before is void. */

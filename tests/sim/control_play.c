@@ -20,7 +20,8 @@ enum {
     TWICE_NODES_MAX = 9
 };
 
-_Static_assert((int)CONTROL_NODES_MAX == (int)CONTROL_PLAY_NODES_MAX, "what the command line lets through");
+_Static_assert((int)CONTROL_NODES_MAX == (int)CONTROL_PLAY_NODES_MAX,
+               "what the command line lets through");
 
 struct play {
     struct world *world;

@@ -15,7 +15,8 @@ enum {
     WARM_NODES = 2000,
     WARM_SETTLE_S = 60,
     REST_S = 60,
-    MAJORITY_NODES = 3, /* from so many on the rest of a network is a majority, which says DEAD */
+    AWAKE_S = 3,
+    BIG_NODES = 8, /* from so many on one node held back as flapping costs no majority */
 
     /* what is promised of a thousand nodes, and holds for fewer */
     SUSPECT_MOST_MS = 5000,
@@ -142,12 +143,12 @@ static void fault_begin(struct world *w, uint32_t node)
     world_fault_clear(n);
 }
 
-/* Once one node of many is gone, everybody must say DEAD; only of two nodes the other cannot. */
+/* Once one node of many is gone, everybody must say DEAD; few may have no majority for it. */
 static void fault_sample(struct run *run, uint32_t node)
 {
     struct world_node *n = &run->world->nodes[node];
     struct ppn_instant everywhere =
-        run->world->options.nodes < MAJORITY_NODES ? n->everywhere : n->dead_everywhere;
+        run->world->options.nodes < BIG_NODES ? n->everywhere : n->dead_everywhere;
     if (everywhere.ns == 0) {
         broken(run, "%s was never dead everywhere", n->name);
         return;
@@ -298,6 +299,33 @@ static void play_stall(struct run *run)
     world_run_for(w, ppn_seconds(60));
 }
 
+/* What tools/bench gossip does to real agents: one in eight is stopped at any moment, for 1 to 8 s.
+ * Nobody may be given up who has been awake for a few seconds, not even by one who just woke and
+ * reads what others said meanwhile. */
+static void play_starve(struct run *run)
+{
+    struct world *w = run->world;
+    uint32_t minutes = run->options->minutes == 0 ? 3 : run->options->minutes;
+    uint32_t most = w->options.nodes / 8 + 1;
+    w->judge_subjects_only = true;
+    for (uint32_t tenth = 0; tenth < 600 * minutes; tenth++) {
+        uint32_t stopped = 0;
+        for (uint32_t i = 0; i < w->options.nodes; i++) {
+            struct ppn_instant well = ppn_after(w->nodes[i].paused_until, ppn_seconds(AWAKE_S));
+            w->nodes[i].healthy = ppn_due(well, w->now) || w->nodes[i].paused_until.ns == 0;
+            stopped += ppn_before(w->now, w->nodes[i].paused_until);
+        }
+        for (; stopped < most; stopped++) {
+            uint32_t node = (uint32_t)ppn_random_below(&w->random, w->options.nodes);
+            if (ppn_before(w->now, w->nodes[node].paused_until))
+                continue;
+            w->nodes[node].healthy = false;
+            world_pause(w, node, ppn_ms(1000 + (int64_t)ppn_random_below(&w->random, 7000)));
+        }
+        world_run_for(w, ppn_ms(100));
+    }
+}
+
 /* Counts the faulty that are out of placement in nearly everybody's eyes: one observer in a hundred
  * may just be hearing of it. */
 static void placement_count(struct run *run, uint32_t faulty, uint64_t *out, uint64_t *seen)
@@ -355,6 +383,7 @@ static const struct scenario {
     {"partition", "one half is cut from the other, then healed", play_partition, false},
     {"restart", "all are switched off and on again", play_restart, true},
     {"stall", "one in twenty is stopped now and then", play_stall, false},
+    {"starve", "one in eight is stopped at any moment, for seconds", play_starve, false},
     {"rapid-oneway", "1 % hear nothing for 20 s of every 40 (Rapid)", play_rapid_one_way, false},
     {"control", "admission, fleet and placement too, while everything breaks", NULL, true},
     {"paths", "homes, routers and relays, while everything breaks", NULL, true},

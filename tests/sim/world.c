@@ -166,7 +166,8 @@ static void member_changed(struct world *w, uint32_t observer, const struct goss
         note_times(w, subject, action->state);
         world_trace(w, (uint64_t)observer << 32 | index);
         world_trace(w, action->state);
-        bool to_blame = !subject->healthy || !w->nodes[observer].healthy;
+        bool to_blame =
+            !subject->healthy || (!w->nodes[observer].healthy && !w->judge_subjects_only);
         if ((action->state == GOSSIP_DEAD || action->state == GOSSIP_UNREACHABLE) && !to_blame)
             w->false_dead++;
         if (action->state == GOSSIP_SUSPECT && !to_blame)

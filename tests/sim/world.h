@@ -18,9 +18,10 @@
 enum {
     WORLD_NAME_MAX = 16,
     /* What docs/protocol-gossip.md promises: over any span of time a node sends at most so much a
-     * second, and one burst on top. */
+     * second, and on top one burst of eight seconds' worth, and two seconds' worth of answers,
+     * which are given at once and paid for later. */
     WORLD_BANDWIDTH_BYTES_S = 16 * 1024,
-    WORLD_BURST_BYTES = 8 * WORLD_BANDWIDTH_BYTES_S
+    WORLD_BURST_BYTES = 10 * WORLD_BANDWIDTH_BYTES_S
 };
 
 struct world_options {
@@ -85,11 +86,11 @@ struct world {
     uint64_t order;
     uint64_t trace;
     uint64_t steps, packets;
+    bool judge_subjects_only; /* a sick observer who gives up a healthy node is wrong, too */
     uint64_t false_dead, false_suspect, clones, forged;
     uint64_t bytes_membership, bytes_load; /* of cores that are gone */
-    uint64_t
-        burst_bytes_most; /* that any node had sent beyond its rate: WORLD_BURST_BYTES at most */
-    bool refused_answers; /* hosts of dead agents answer with ICMP */
+    uint64_t burst_bytes_most;             /* that any node had sent beyond its rate */
+    bool refused_answers;                  /* hosts of dead agents answer with ICMP */
     void (*on_member)(struct world *, uint32_t observer, uint32_t subject,
                       const struct gossip_action *);
     /* Whom the core is told at its start, into room for all nodes; NULL: all nodes. */
