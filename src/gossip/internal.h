@@ -315,8 +315,12 @@ void gossip_case_refuted(struct gossip *g, struct ppn_instant now, uint16_t subj
 void gossip_case_drop(struct gossip *g, uint16_t subject);
 void gossip_case_void(struct gossip *g, struct ppn_instant now, struct ppn_duration late);
 void gossip_case_tick(struct gossip *g, struct ppn_instant now);
-uint32_t gossip_observers_live(const struct gossip *g, uint16_t subject);
 bool gossip_isolated(const struct gossip *g, struct ppn_instant now);
+
+/* voices.c: whose word could be had. */
+uint32_t gossip_observers_live(const struct gossip *g, uint16_t subject);
+bool gossip_majority(const struct gossip *g, struct ppn_instant now);
+void gossip_ask_for_voices(struct gossip *g, uint16_t subject);
 
 /* record.c: signed items of members and of self. */
 void gossip_item_receive(struct gossip *g, struct ppn_instant now, uint16_t from,

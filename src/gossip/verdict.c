@@ -14,7 +14,13 @@
  * switch, nobody else ever will. A side that does not hold a majority says UNREACHABLE instead of
  * DEAD. */
 
-enum { HEALTH_POOR = 6, JUDGE_AGAIN_MS = 1000, ACCUSE_AGAIN_MS = 10000, TELLERS = 8 };
+enum {
+    HEALTH_POOR = 6,
+    JUDGE_AGAIN_MS = 1000,
+    ACCUSE_AGAIN_MS = 10000,
+    TELLERS = 8,
+    ASK_VOICES = 2
+};
 
 struct tally {
     uint32_t live, failing, refused, degraded, oks;
@@ -170,24 +176,6 @@ static bool accuser_counts(const struct gossip *g, const struct gossip_case *c,
     return lone || entry->health < HEALTH_POOR;
 }
 
-/* Observers that could be heard: alive here, and not themselves missing my probes. */
-uint32_t gossip_observers_live(const struct gossip *g, uint16_t subject)
-{
-    uint16_t observers[GOSSIP_TARGETS_MAX];
-    uint32_t count = gossip_observers_of(g, subject, observers), live = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        if (observers[i] == g->self) {
-            live++;
-            continue;
-        }
-        const struct gossip_opinion_entry *mine = gossip_opinion_by(g, observers[i], g->self);
-        bool missing = mine != NULL && (mine->opinion == GOSSIP_OPINION_NO_ANSWER ||
-                                        mine->opinion == GOSSIP_OPINION_REFUSED);
-        live += g->slots[observers[i]].state == GOSSIP_ALIVE && !missing;
-    }
-    return live;
-}
-
 static struct tally take(struct gossip *g, struct ppn_instant now, struct gossip_case *c)
 {
     struct tally tally = {.next = PPN_NEVER};
@@ -230,21 +218,6 @@ static struct tally take(struct gossip *g, struct ppn_instant now, struct gossip
     return tally;
 }
 
-/* Of the members that were there a minute ago, does more than half still answer this side? */
-static bool majority(const struct gossip *g, struct ppn_instant now)
-{
-    uint32_t total =
-        g->states[GOSSIP_ALIVE] + g->states[GOSSIP_SUSPECT] + g->states[GOSSIP_UNREACHABLE];
-    for (uint32_t i = 0; i < g->slot_capacity && g->states[GOSSIP_DEAD] > 0; i++) {
-        const struct gossip_slot *slot = &g->slots[i];
-        if ((slot->flags & SLOT_MEMBER) != 0 && slot->state == GOSSIP_DEAD &&
-            slot->cause == GOSSIP_CAUSE_NO_ANSWER)
-            total +=
-                ppn_between(gossip_fine(g, slot->since), now).ns < ppn_ms(GOSSIP_MAJORITY_MS).ns;
-    }
-    return 2 * g->states[GOSSIP_ALIVE] > total;
-}
-
 /* While members keep falling it is not yet clear which side of what this is: wait for the dust. */
 static struct ppn_instant settled(const struct gossip *g, const struct gossip_case *c)
 {
@@ -271,9 +244,11 @@ static bool enough_voices(const struct gossip *g, const struct gossip_case *c,
 static void condemn(struct gossip *g, struct ppn_instant now, struct gossip_case *c,
                     const struct tally *tally, enum gossip_cause cause)
 {
-    bool certain =
-        cause == GOSSIP_CAUSE_REFUSED || (enough_voices(g, c, tally) && majority(g, now));
+    bool whole = gossip_majority(g, now);
+    bool certain = cause == GOSSIP_CAUSE_REFUSED || (enough_voices(g, c, tally) && whole);
     publish(g, now, c);
+    if (!certain && whole)
+        gossip_ask_for_voices(g, c->subject);
     gossip_state_set(g, now, c->subject, certain ? GOSSIP_DEAD : GOSSIP_UNREACHABLE, cause);
 }
 
@@ -348,7 +323,7 @@ static void judge_lost(struct gossip *g, struct ppn_instant now, struct gossip_c
         return;
     if (slot->state == GOSSIP_UNREACHABLE &&
         tally->failing + tally->refused >= dead_quorum(tally->live) && enough_voices(g, c, tally) &&
-        majority(g, now))
+        gossip_majority(g, now))
         gossip_state_set(g, now, c->subject, GOSSIP_DEAD, (enum gossip_cause)slot->cause);
 }
 

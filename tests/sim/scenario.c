@@ -16,7 +16,7 @@ enum {
     WARM_SETTLE_S = 60,
     REST_S = 60,
     AWAKE_S = 3,
-    BIG_NODES = 8, /* from so many on one node held back as flapping costs no majority */
+    BIG_NODES = 12, /* from so many on a node held back as flapping is no voice that is missed */
 
     /* what is promised of a thousand nodes, and holds for fewer */
     SUSPECT_MOST_MS = 5000,
