@@ -7,7 +7,7 @@
 #include "paths_world.h"
 
 enum {
-    NODES_LEAST = 4,
+    NODES_LEAST = PATHS_PLAY_NODES_LEAST,
     NODES_SPAN = 6,
     SETTLE_S = 30,
     BREAK_S = 240,
@@ -16,6 +16,9 @@ enum {
     IDLE_S = 120,
     OUTAGES_MAX = 256
 };
+
+_Static_assert((int)PATHS_NODES_MAX == (int)PATHS_PLAY_NODES_MAX,
+               "what the command line lets through");
 
 struct play {
     struct paths_world *world;
@@ -238,7 +241,7 @@ void paths_play(const struct scenario_options *options, struct scenario_result *
     struct play p = {.world = paths_world_new(options->seed, options->story)};
     struct paths_world *w = p.world;
     ppn_random_init(&p.random, options->seed ^ 0x7061746873);
-    if (nodes < NODES_LEAST || nodes > PATHS_NODES_MAX)
+    if (nodes == 0)
         nodes = NODES_LEAST + below(&p, NODES_SPAN);
     w->net.loss_per_million = options->loss_per_million;
     build(&p, nodes);

@@ -7,4 +7,6 @@
 
 #include "scenario.h"
 
+enum { PATHS_PLAY_NODES_LEAST = 4, PATHS_PLAY_NODES_MAX = 16 };
+
 void paths_play(const struct scenario_options *options, struct scenario_result *result);

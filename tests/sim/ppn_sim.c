@@ -6,28 +6,32 @@
 #include <string.h>
 
 #include "scenario.h"
+#include "sim_commit.h"
 
 /* ppn-sim: whole networks of the real cores on virtual time.
  *
  *   ppn-sim --nodes N --seed S [--loss PERCENT] [--minutes M] [--scenario NAME]
  *   ppn-sim --seeds A..B [--nodes N] ...
+ *   ppn-sim --pinned FILE [--write]
  *
- * First line: seed and commit. Last line of a single run: one JSON object. Exit 1 when an invariant
- * broke. The same seed gives the same trace hash everywhere. */
+ * First line: seed (or what is run) and commit. Last line of a single run: one JSON object. Exit 1
+ * when an invariant broke. The same seed gives the same trace hash everywhere. */
 
 static const char usage[] =
     "usage: ppn-sim [--nodes N] [--seed S | --seeds A..B] [--loss PERCENT] [--minutes M]\n"
     "               [--scenario NAME] [--story]\n"
-    "       ppn-sim --pinned FILE\n"
+    "       ppn-sim --pinned FILE [--write]\n"
     "\n"
     "Whole networks of the real cores on virtual time. Everything random comes from the seed.\n"
     "  --nodes N         2 to 16384; without it, as the scenario likes\n"
-    "  --seed S          one run; ends with one line of JSON (times -1: not measured)\n"
+    "  --seed S          one run; ends with one line of JSON (-1: not measured)\n"
     "  --seeds A..B      many runs; names the seeds that failed\n"
     "  --loss PERCENT    of every packet, each way\n"
     "  --minutes M       of virtual time, after the network has settled\n"
     "  --story           prints every change of state that any node sees\n"
-    "  --pinned FILE     runs what FILE lists, a line each: SCENARIO NODES LOSS SEED (# comments)\n"
+    "  --pinned FILE     runs what FILE lists, a line each: SCENARIO NODES LOSS SEED [TRACE-HASH]\n"
+    "                    (# comments); a trace of another hash is a failure\n"
+    "  --write           with --pinned: puts the hashes as they are now into FILE\n"
     "SIGTERM or SIGINT ends idle and loss early, with what was measured and \"stopped\":true.\n"
     "Exit code: 0 fine, 1 an invariant broke, 2 usage. Scenarios:\n";
 
@@ -71,7 +75,7 @@ static void on_signal(int signal)
 struct command {
     struct scenario_options options;
     const char *pinned;
-    bool help;
+    bool write, help;
     uint64_t first, last;
     bool many;
 };
@@ -107,6 +111,9 @@ static bool option_read(struct command *command, int option, const char *text)
     case 'p':
         command->pinned = text;
         return true;
+    case 'w':
+        command->write = true;
+        return true;
     case 'h':
         command->help = true;
         return true;
@@ -135,48 +142,111 @@ static int run_many(struct command *command)
     return failed > 0;
 }
 
-/* Seeds that once found something. */
-static int run_pinned(const char *path)
+/* One line of a file of pinned runs. */
+struct pin {
+    char scenario[32];
+    unsigned nodes, loss;
+    unsigned long long seed, hash;
+    bool hashed;
+};
+
+static bool pin_read(const char *line, struct pin *pin)
 {
-    char line[128], scenario[32];
-    unsigned nodes, loss, failed = 0, runs = 0;
-    unsigned long long seed;
-    FILE *file = fopen(path, "r");
-    if (file == NULL) {
+    int fields = sscanf(line, "%31s %u %u %llu %llx", pin->scenario, &pin->nodes, &pin->loss,
+                        &pin->seed, &pin->hash);
+    struct scenario_options options = {.nodes = pin->nodes, .scenario = pin->scenario};
+    pin->hashed = fields == 5;
+    return fields >= 4 && scenario_known(pin->scenario) && pin->loss <= 100 &&
+           scenario_refuses(&options) == NULL;
+}
+
+/* Runs one; its line as it should be goes to `out`, if there is one. False: it failed. */
+static bool pin_run(const struct pin *pin, FILE *out)
+{
+    struct scenario_options options = {.seed = pin->seed,
+                                       .nodes = pin->nodes,
+                                       .loss_per_million = pin->loss * 10000,
+                                       .scenario = pin->scenario};
+    struct scenario_result result;
+    scenario_run(&options, &result);
+    unsigned long long hash = result.trace_hash;
+    if (out != NULL && pin->hashed)
+        fprintf(out, "%s %u %u %llu %016llx\n", pin->scenario, pin->nodes, pin->loss, pin->seed,
+                hash);
+    else if (out != NULL)
+        fprintf(out, "%s %u %u %llu\n", pin->scenario, pin->nodes, pin->loss, pin->seed);
+    bool other = pin->hashed && hash != pin->hash && out == NULL;
+    if (result.invariants_broken > 0)
+        printf("%s %u %u %llu: %s\n", pin->scenario, pin->nodes, pin->loss, pin->seed,
+               result.first_broken);
+    if (other)
+        printf(
+            "%s %u %u %llu: the trace is %016llx and was %016llx. If what is sent when was meant "
+            "to change: ppn-sim --pinned FILE --write\n",
+            pin->scenario, pin->nodes, pin->loss, pin->seed, hash, pin->hash);
+    return result.invariants_broken == 0 && !other;
+}
+
+static int write_back(const char *path, const char *text, size_t size)
+{
+    FILE *file = fopen(path, "w");
+    if (file == NULL || fwrite(text, 1, size, file) != size || fclose(file) != 0) {
+        fprintf(stderr, "ppn-sim: %s cannot be written\n", path);
+        return 2;
+    }
+    return 0;
+}
+
+/* Seeds that once found something, and runs whose trace must not differ between builds. */
+static int run_pinned(const char *path, bool write)
+{
+    char line[128], *text = NULL;
+    size_t size = 0;
+    unsigned runs = 0, failed = 0;
+    FILE *file = fopen(path, "r"), *out = write ? open_memstream(&text, &size) : NULL;
+    if (file == NULL || (write && out == NULL)) {
         fprintf(stderr, "ppn-sim: %s cannot be read\n", path);
         return 2;
     }
-    while (fgets(line, sizeof(line), file) != NULL) {
-        if (line[0] == '#' || line[0] == '\n')
+    int code = 0;
+    while (code == 0 && fgets(line, sizeof(line), file) != NULL) {
+        struct pin pin;
+        bool comment = line[0] == '#' || line[0] == '\n';
+        if (comment && out != NULL)
+            fputs(line, out);
+        if (comment)
             continue;
-        if (sscanf(line, "%31s %u %u %llu", scenario, &nodes, &loss, &seed) != 4 ||
-            !scenario_known(scenario) || loss > 100 || nodes > PPN_MEMBERS_MAX) {
+        if (!pin_read(line, &pin)) {
             fprintf(stderr, "ppn-sim: %s: not understood: %s", path, line);
-            fclose(file);
-            return 2;
+            code = 2;
+            continue;
         }
-        struct scenario_options options = {
-            .seed = seed, .nodes = nodes, .loss_per_million = loss * 10000, .scenario = scenario};
-        struct scenario_result result;
-        scenario_run(&options, &result);
         runs++;
-        failed += result.invariants_broken > 0;
-        if (result.invariants_broken > 0)
-            printf("%s %u %u %llu: %s\n", scenario, nodes, loss, seed, result.first_broken);
+        failed += !pin_run(&pin, out);
     }
     fclose(file);
+    if (out != NULL)
+        fclose(out);
+    if (code == 0 && write)
+        code = write_back(path, text, size);
+    free(text);
     printf("{\"schema\":1,\"pinned\":%u,\"failed\":%u}\n", runs, failed);
-    return failed > 0;
+    return code != 0 ? code : failed > 0;
 }
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"nodes", required_argument, NULL, 'n'},   {"seed", required_argument, NULL, 's'},
-        {"seeds", required_argument, NULL, 'S'},   {"loss", required_argument, NULL, 'l'},
-        {"minutes", required_argument, NULL, 'm'}, {"scenario", required_argument, NULL, 'c'},
-        {"story", no_argument, NULL, 't'},         {"pinned", required_argument, NULL, 'p'},
-        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"nodes", required_argument, NULL, 'n'},
+                                            {"seed", required_argument, NULL, 's'},
+                                            {"seeds", required_argument, NULL, 'S'},
+                                            {"loss", required_argument, NULL, 'l'},
+                                            {"minutes", required_argument, NULL, 'm'},
+                                            {"scenario", required_argument, NULL, 'c'},
+                                            {"story", no_argument, NULL, 't'},
+                                            {"pinned", required_argument, NULL, 'p'},
+                                            {"write", no_argument, NULL, 'w'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
     struct command command = {
         .options = {.nodes = 0, .seed = 1, .scenario = "crash", .minutes = 0}};
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
@@ -191,14 +261,21 @@ int main(int argc, char **argv)
         scenario_list(command.help ? stdout : stderr);
         return command.help ? 0 : 2;
     }
+    const char *refused = scenario_refuses(&command.options);
+    if (refused != NULL) {
+        fprintf(stderr, "ppn-sim: scenario %s %s\n", command.options.scenario, refused);
+        return 2;
+    }
     if (command.pinned != NULL)
-        return run_pinned(command.pinned);
-    if (command.many)
+        printf("pinned %s commit %s\n", command.pinned, PPN_COMMIT);
+    else if (command.many)
         printf("seeds %llu..%llu commit %s\n", (unsigned long long)command.first,
                (unsigned long long)command.last, PPN_COMMIT);
     else
         printf("seed %llu commit %s\n", (unsigned long long)command.options.seed, PPN_COMMIT);
     fflush(stdout);
+    if (command.pinned != NULL)
+        return run_pinned(command.pinned, command.write);
     if (command.many)
         return run_many(&command);
     struct scenario_result result;

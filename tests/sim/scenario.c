@@ -14,7 +14,7 @@ enum {
     NODES_DEFAULT = 16,
     WARM_NODES = 2000,
     WARM_SETTLE_S = 60,
-    REST_S = 60,
+    REST_S = 30,
     AWAKE_S = 3,
     BIG_NODES = 12, /* from so many on a node held back as flapping is no voice that is missed */
 
@@ -373,21 +373,30 @@ static void play_rapid_loss(struct run *run)
 static const struct scenario {
     const char *name, *about;
     void (*play)(struct run *);
-    bool needs_views;
+    bool needs_views, fixed_length;
+    uint32_t nodes_least, nodes_most;
 } scenarios[] = {
-    {"idle", "nothing happens; loads change", play_idle, false},
-    {"loss", "the same, for use with --loss", play_loss, false},
-    {"crash", "hosts are cut off one after another", play_crash, false},
-    {"kill", "agents are killed, their hosts live", play_kill, true},
-    {"update", "profiles change; how long until all have them", play_update, false},
-    {"partition", "one half is cut from the other, then healed", play_partition, false},
-    {"restart", "all are switched off and on again", play_restart, true},
-    {"stall", "one in twenty is stopped now and then", play_stall, false},
-    {"starve", "one in eight is stopped at any moment, for seconds", play_starve, false},
-    {"rapid-oneway", "1 % hear nothing for 20 s of every 40 (Rapid)", play_rapid_one_way, false},
-    {"control", "admission, fleet and placement too, while everything breaks", NULL, true},
-    {"paths", "homes, routers and relays, while everything breaks", NULL, true},
-    {"rapid-loss", "1 % lose 80 % of what they send (Rapid)", play_rapid_loss, false},
+    {"idle", "nothing happens; loads change", play_idle, false, false, 2, PPN_MEMBERS_MAX},
+    {"loss", "the same, for use with --loss", play_loss, false, false, 2, PPN_MEMBERS_MAX},
+    {"crash", "hosts are cut off one after another", play_crash, false, false, 2, PPN_MEMBERS_MAX},
+    {"kill", "agents are killed, their hosts live", play_kill, true, false, 2, PPN_MEMBERS_MAX},
+    {"update", "profiles change; how long until all have them", play_update, false, true, 2,
+     PPN_MEMBERS_MAX},
+    {"partition", "one half is cut from the other, then healed", play_partition, false, false, 2,
+     PPN_MEMBERS_MAX},
+    {"restart", "all are switched off and on again", play_restart, true, true, 2, PPN_MEMBERS_MAX},
+    {"stall", "one in twenty is stopped now and then", play_stall, false, false, 2,
+     PPN_MEMBERS_MAX},
+    {"starve", "one in eight is stopped at any moment, for seconds", play_starve, false, false, 2,
+     PPN_MEMBERS_MAX},
+    {"rapid-oneway", "1 % hear nothing for 20 s of every 40 (Rapid)", play_rapid_one_way, false,
+     false, 2, PPN_MEMBERS_MAX},
+    {"rapid-loss", "1 % lose 80 % of what they send (Rapid)", play_rapid_loss, false, false, 2,
+     PPN_MEMBERS_MAX},
+    {"control", "admission, fleet and placement too, while everything breaks", NULL, true, false, 2,
+     CONTROL_PLAY_NODES_MAX},
+    {"paths", "homes, routers and relays, while everything breaks", NULL, true, false,
+     PATHS_PLAY_NODES_LEAST, PATHS_PLAY_NODES_MAX},
 };
 
 enum { SCENARIOS = sizeof(scenarios) / sizeof(*scenarios) };
@@ -403,6 +412,19 @@ static const struct scenario *find(const char *name)
 bool scenario_known(const char *name)
 {
     return find(name) != NULL;
+}
+
+const char *scenario_refuses(const struct scenario_options *options)
+{
+    static char text[64];
+    const struct scenario *scenario = find(options->scenario);
+    if (options->minutes > 0 && scenario->fixed_length)
+        return "lasts as long as it needs: no --minutes";
+    if (options->nodes == 0 ||
+        (options->nodes >= scenario->nodes_least && options->nodes <= scenario->nodes_most))
+        return NULL;
+    snprintf(text, sizeof(text), "has %u to %u nodes", scenario->nodes_least, scenario->nodes_most);
+    return text;
 }
 
 void scenario_list(FILE *to)
@@ -557,33 +579,4 @@ void scenario_run(const struct scenario_options *options, struct scenario_result
     bounds_of_one(run, scenario);
     world_free(run->world);
     free(run);
-}
-
-void scenario_print(const struct scenario_options *options, const struct scenario_result *r,
-                    FILE *to)
-{
-    fprintf(to,
-            "{\"schema\":1,\"seed\":%llu,\"nodes\":%u,\"scenario\":\"%s\",\"loss_percent\":%g,"
-            "\"virtual_s\":%.3f,\"stopped\":%s,\"trace_hash\":\"%016llx\",\"invariants_broken\":%u,"
-            "\"false_dead\":%lld,\"false_suspect\":%lld,\"healthy_touched\":%lld,",
-            (unsigned long long)options->seed, r->nodes, options->scenario,
-            options->loss_per_million / 10000.0, r->virtual_s, r->stopped ? "true" : "false",
-            (unsigned long long)r->trace_hash, r->invariants_broken, (long long)r->false_dead,
-            (long long)r->false_suspect, (long long)r->touched);
-    fprintf(to,
-            "\"first_suspect_p50_ms\":%.0f,\"first_suspect_p99_ms\":%.0f,"
-            "\"first_verdict_p50_ms\":%.0f,\"dead_everywhere_p50_ms\":%.0f,"
-            "\"dead_everywhere_p99_ms\":%.0f,\"membership_bytes_per_node_s\":%.1f,"
-            "\"total_bytes_per_node_s\":%.1f,\"join_ms\":%.0f,\"heal_ms\":%.0f,\"update_ms\":%.0f,"
-            "\"faulty_out\":%.4f,\"burst_bytes_most\":%lld,\"healthy_share\":%.3f,"
-            "\"part_heal_ms\":%.0f,\"launches\":%lld,\"joins\":%lld,\"revokes\":%lld,"
-            "\"steps\":%llu,\"packets\":%llu,\"best_ms\":%.0f,\"relay_outage_ms\":%.0f,"
-            "\"idle_questions_s\":%.3f}\n",
-            r->first_suspect_p50_ms, r->first_suspect_p99_ms, r->first_verdict_p50_ms,
-            r->dead_everywhere_p50_ms, r->dead_everywhere_p99_ms, r->membership_bytes_per_node_s,
-            r->total_bytes_per_node_s, r->join_ms, r->heal_ms, r->update_ms, r->faulty_out,
-            (long long)r->burst_bytes_most, r->healthy_share, r->part_heal_ms,
-            (long long)r->launches, (long long)r->joins, (long long)r->revokes,
-            (unsigned long long)r->steps, (unsigned long long)r->packets, r->best_ms,
-            r->relay_outage_ms, r->idle_questions_s);
 }

@@ -52,6 +52,8 @@ struct scenario_result {
 };
 
 bool scenario_known(const char *name);
+/* What a known scenario cannot do of what is asked, for people; NULL: it can. */
+const char *scenario_refuses(const struct scenario_options *options);
 void scenario_list(FILE *to);
 void scenario_run(const struct scenario_options *options, struct scenario_result *result);
 void scenario_print(const struct scenario_options *options, const struct scenario_result *result,
