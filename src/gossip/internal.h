@@ -19,6 +19,7 @@ enum {
     GOSSIP_OPINIONS_MAX = 16,
     GOSSIP_QUEUE_MAX = 4096, /* entries in each class of the piggyback queue */
     GOSSIP_MUTED_MAX = 8,
+    GOSSIP_CLONED_MAX = 8,           /* proofs of clones that are not reported again */
     GOSSIP_TOKENS_SECONDS = 8,       /* a full bucket of bandwidth */
     GOSSIP_LOAD_SHARE = 4,           /* loads have one part in so many of the cap */
     GOSSIP_LOAD_RECONCILE_MAX = 128, /* up to so many members digests cover loads too */
@@ -59,6 +60,7 @@ enum {
     GOSSIP_SYNC_EVERY_MS = 500,
     GOSSIP_SYNC_PATIENCE_MS = 1000,
     GOSSIP_CATCH_UP_MS = 1500,
+    GOSSIP_ANSWER_TICKS = 4,
     GOSSIP_ISOLATED_MS = 2000,
     GOSSIP_RELEARN_MS = 30000,
     GOSSIP_MUTE_MS = 1000,
@@ -81,8 +83,8 @@ struct gossip_slot {
     uint16_t trial; /* open case, as index + 1 */
     uint8_t state, cause;
     uint8_t flags;
-    uint8_t queued; /* one bit for each item kind waiting in the piggyback queue */
-    uint16_t spare;
+    uint8_t queued;    /* one bit for each item kind waiting in the piggyback queue */
+    uint16_t answered; /* when its last ping was, low bits of a coarse tick */
 };
 
 _Static_assert(sizeof(struct gossip_slot) == 32, "the simulator's memory depends on it");
@@ -174,6 +176,12 @@ struct gossip_muted {
     struct ppn_instant until;
 };
 
+struct gossip_cloned {
+    uint16_t author;
+    uint8_t kind; /* 0: none */
+    uint32_t epoch, sequence;
+};
+
 struct gossip {
     struct gossip_config config;
     struct gossip_pool *pool;
@@ -237,6 +245,8 @@ struct gossip {
         given; /* this step: the packet being filled for a peer, as count; how many went */
 
     struct gossip_muted muted[GOSSIP_MUTED_MAX];
+    struct gossip_cloned cloned[GOSSIP_CLONED_MAX];
+    uint32_t cloned_next;
     struct gossip_counters counters;
     bool out_of_memory;
 };

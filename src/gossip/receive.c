@@ -6,12 +6,14 @@
  * is judged here and in what is called from here. */
 
 /* Answers are given even when the bandwidth is used up, for who does not answer is taken for dead;
- * then, however, none to the second of two pings within a coarse tick, which is closer than anybody
- * repeats a ping: whoever floods this node does not make it flood. */
-static void answer(struct gossip *g, uint16_t to, uint32_t probe, bool again)
+ * then, however, to each one only as often as an honest probe needs: whoever floods this node does
+ * not make it flood. */
+static void answer(struct gossip *g, struct ppn_instant now, uint16_t to, uint32_t probe)
 {
-    if (again && g->tokens <= 0)
+    uint16_t tick = (uint16_t)gossip_coarse(g, now);
+    if (g->tokens <= 0 && (uint16_t)(tick - g->slots[to].answered) < GOSSIP_ANSWER_TICKS)
         return;
+    g->slots[to].answered = tick;
     struct gossip_packet *packet = gossip_packet_begin(g, GOSSIP_ACK);
     if (packet == NULL)
         return;
@@ -59,7 +61,6 @@ void gossip_receive(struct gossip *g, struct ppn_instant now, uint16_t from,
         return;
     }
     g->counters.packets_received++;
-    bool again = g->slots[from].heard == gossip_coarse(g, now);
     gossip_heard(g, now, from);
     /* Items before the header's own business: an ACK's refutation counts before its answer. */
     for (uint32_t i = 0; i < packet->item_count; i++)
@@ -71,7 +72,7 @@ void gossip_receive(struct gossip *g, struct ppn_instant now, uint16_t from,
         gossip_sync_introduce(g, from);
     switch (packet->kind) {
     case GOSSIP_PING:
-        answer(g, from, packet->probe, again);
+        answer(g, now, from, packet->probe);
         break;
     case GOSSIP_ACK:
         gossip_probe_acked(g, now, from, packet->probe);

@@ -135,18 +135,34 @@ static void life_took_effect(struct gossip *g, struct ppn_instant now, uint16_t 
         gossip_probe_heal(g, now);
 }
 
+/* Whether two bodies of this number of this author were seen already. They go on being passed
+ * about, and each copy would cost a signature check and an alarm. */
+static bool clone_known(const struct gossip *g, const struct gossip_item *item, uint16_t author)
+{
+    for (uint32_t i = 0; i < GOSSIP_CLONED_MAX; i++) {
+        const struct gossip_cloned *cloned = &g->cloned[i];
+        if (cloned->author == author && cloned->kind == item->kind &&
+            cloned->epoch == item->epoch && cloned->sequence == item->sequence)
+            return true;
+    }
+    return false;
+}
+
 static void clone_found(struct gossip *g, uint16_t from, const struct gossip_item *item,
                         uint16_t author, uint32_t known)
 {
     const struct pool_record *old = pool_record(g->pool, known);
     if (item->epoch != old->epoch || item->sequence != old->sequence)
         return;
-    if (ppn_slice_equal(item->bytes, ppn_slice(old->bytes, old->size)))
+    if (ppn_slice_equal(item->bytes, ppn_slice(old->bytes, old->size)) ||
+        clone_known(g, item, author))
         return;
     uint32_t record;
     if (!gossip_item_verify(g, from, item, author, &record))
         return;
     gossip_pool_record_release(g->pool, record);
+    g->cloned[g->cloned_next++ % GOSSIP_CLONED_MAX] =
+        (struct gossip_cloned){author, (uint8_t)item->kind, item->epoch, item->sequence};
     gossip_act(g, GOSSIP_DO_CLONE, author);
 }
 

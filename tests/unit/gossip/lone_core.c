@@ -29,16 +29,19 @@ static bool stub_verify(void *context, const struct ppn_node_id *author,
     return memcmp(wanted, signature, sizeof(wanted)) == 0;
 }
 
-void lone_open(struct lone_core *lone, uint32_t members)
+static void open_capped(struct lone_core *lone, uint32_t members, uint32_t rate_bytes_s)
 {
-    *lone = (struct lone_core){.members = members, .now = {5000000000}};
+    *lone =
+        (struct lone_core){.members = members, .now = {5000000000}, .rate_bytes_s = rate_bytes_s};
+    cr_assert(members <= LONE_MEMBERS_MAX);
     struct ppn_random random;
     ppn_random_init(&random, 99);
     for (uint32_t i = 0; i < members; i++)
         for (uint32_t j = 0; j < PPN_ID_SIZE; j++)
             lone->ids[i].bytes[j] = (uint8_t)ppn_random_u64(&random);
     struct gossip_config config = {.self = lone->ids[0],
-                                   .crypto = {&lone->ids[0], stub_sign, stub_verify}};
+                                   .crypto = {&lone->ids[0], stub_sign, stub_verify},
+                                   .bandwidth_bytes_s = rate_bytes_s};
     lone->core = gossip_init(&config, lone->now, 42);
     cr_assert(lone->core != NULL);
     struct gossip_event event = {
@@ -46,12 +49,30 @@ void lone_open(struct lone_core *lone, uint32_t members)
     cr_assert(lone_step(lone, &event) == PPN_OK);
 }
 
+void lone_open(struct lone_core *lone, uint32_t members)
+{
+    open_capped(lone, members, 0);
+}
+
 void lone_start(struct lone_core *lone, uint32_t members)
 {
-    lone_open(lone, members);
+    lone_start_capped(lone, members, 0);
+}
+
+void lone_start_capped(struct lone_core *lone, uint32_t members, uint32_t rate_bytes_s)
+{
+    open_capped(lone, members, rate_bytes_s);
     cr_assert(lone_step(lone, &(struct gossip_event){.kind = GOSSIP_EVENT_START}) == PPN_OK);
     struct gossip_event done = {.kind = GOSSIP_EVENT_EPOCH_PERSISTED, .epoch = 1};
     cr_assert(lone_step(lone, &done) == PPN_OK);
+}
+
+void lone_meet(struct lone_core *lone, uint32_t members)
+{
+    lone_start(lone, members);
+    for (uint32_t i = 1; i < members; i++)
+        lone_item(lone, i, lone_life(lone, i, 1, 1, GOSSIP_STANDING_ALIVE));
+    lone_clear(lone);
 }
 
 void lone_close(struct lone_core *lone)
@@ -64,13 +85,26 @@ void lone_clear(struct lone_core *lone)
     lone->seen_count = 0;
 }
 
+static void account(struct lone_core *lone, const struct gossip_packet *packet)
+{
+    double leaked = (double)ppn_between(lone->sent_at, lone->now).ns / 1e9 * lone->rate_bytes_s;
+    lone->sent_level = lone->sent_level > leaked ? lone->sent_level - leaked : 0;
+    lone->sent_level += gossip_packet_size_max(packet);
+    lone->sent_at = lone->now;
+    if (lone->sent_level > lone->sent_most)
+        lone->sent_most = lone->sent_level;
+}
+
 static void see(struct lone_core *lone, const struct gossip_action *action)
 {
+    if (action->kind == GOSSIP_DO_SEND)
+        account(lone, action->packet);
     if (lone->seen_count == LONE_ACTIONS_MAX)
         return;
     struct lone_seen *seen = &lone->seen[lone->seen_count++];
     *seen = (struct lone_seen){.kind = action->kind,
                                .node = action->node,
+                               .at = lone->now,
                                .epoch = action->epoch,
                                .what = action->what,
                                .state = action->state,
@@ -101,6 +135,37 @@ void lone_wait(struct lone_core *lone, struct ppn_duration time)
         cr_assert(lone_step(lone, &(struct gossip_event){.kind = GOSSIP_EVENT_TICK}) == PPN_OK);
     }
     lone->now = end;
+}
+
+void lone_answer(struct lone_core *lone, uint32_t silent, struct ppn_duration time)
+{
+    static struct lone_seen pings[LONE_ACTIONS_MAX];
+    uint32_t done = lone->seen_count;
+    for (int64_t ns = 0; ns < time.ns; ns += ppn_ms(10).ns) {
+        lone_wait(lone, ppn_ms(10));
+        uint32_t count = lone->seen_count - done;
+        memcpy(pings, lone->seen + done, count * sizeof(*pings));
+        done = lone->seen_count;
+        for (uint32_t i = 0; i < count; i++) {
+            if (pings[i].kind != GOSSIP_DO_SEND || pings[i].packet.kind != GOSSIP_PING)
+                continue;
+            struct gossip_packet ack = {.kind = GOSSIP_ACK, .probe = pings[i].packet.probe};
+            for (uint32_t k = 1; k < lone->members; k++)
+                if (k != silent && ppn_node_id_equal(&pings[i].node, &lone->ids[k]))
+                    lone_packet(lone, k, &ack);
+        }
+        cr_assert(lone->seen_count < LONE_ACTIONS_MAX, "more was sent than is kept");
+    }
+}
+
+const struct lone_seen *lone_sent(const struct lone_core *lone, enum gossip_packet_kind kind,
+                                  uint32_t to)
+{
+    for (uint32_t i = 0; i < lone->seen_count; i++)
+        if (lone->seen[i].kind == GOSSIP_DO_SEND && lone->seen[i].packet.kind == kind &&
+            ppn_node_id_equal(&lone->seen[i].node, &lone->ids[to]))
+            return &lone->seen[i];
+    return NULL;
 }
 
 void lone_packet(struct lone_core *lone, uint32_t from, struct gossip_packet *packet)

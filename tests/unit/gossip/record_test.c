@@ -85,6 +85,26 @@ Test(gossip_record, two_bodies_under_one_number_prove_a_clone)
     lone_close(&lone);
 }
 
+Test(gossip_record, a_proof_that_is_passed_about_alarms_once_and_costs_one_check)
+{
+    struct lone_core lone;
+    struct gossip_counters before, after;
+    lone_start(&lone, 4);
+    lone_item(&lone, 1, lone_life(&lone, 1, 1, 1, GOSSIP_STANDING_ALIVE));
+    lone_item(&lone, 1, lone_body(&lone, 1, GOSSIP_ITEM_PROFILE, 1, 1, "here"));
+    lone_item(&lone, 2, lone_body(&lone, 1, GOSSIP_ITEM_PROFILE, 1, 1, "there"));
+    gossip_counters(lone.core, &before);
+    for (uint32_t i = 0; i < 20; i++)
+        lone_item(&lone, 2 + i % 2, lone_body(&lone, 1, GOSSIP_ITEM_PROFILE, 1, 1, "there"));
+    gossip_counters(lone.core, &after);
+    cr_assert(lone_count(&lone, GOSSIP_DO_CLONE) == 1);
+    cr_assert(after.verified == before.verified);
+    lone_item(&lone, 1, lone_body(&lone, 1, GOSSIP_ITEM_PROFILE, 1, 2, "here"));
+    lone_item(&lone, 2, lone_body(&lone, 1, GOSSIP_ITEM_PROFILE, 1, 2, "there"));
+    cr_assert(lone_count(&lone, GOSSIP_DO_CLONE) == 2, "another number is another proof");
+    lone_close(&lone);
+}
+
 Test(gossip_record, a_body_waits_for_the_life_of_its_epoch)
 {
     struct lone_core lone;

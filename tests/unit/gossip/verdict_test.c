@@ -1,35 +1,97 @@
 // SPDX-License-Identifier: ISC
 #include <criterion/criterion.h>
 
+#include "gossip/internal.h"
 #include "lone_core.h"
-
-/* A network of `members`, all alive in the core's eyes, which nobody answers from here on. */
-static void alive_all(struct lone_core *lone, uint32_t members)
-{
-    lone_start(lone, members);
-    for (uint32_t i = 1; i < members; i++)
-        lone_item(lone, i, lone_life(lone, i, 1, 1, GOSSIP_STANDING_ALIVE));
-    lone_clear(lone);
-}
 
 /* Everybody but `silent` answers the core's pings for `ms`. */
 static void answer_for(struct lone_core *lone, uint32_t silent, int64_t ms)
 {
-    for (int64_t i = 0; i < ms; i += 10) {
-        lone_wait(lone, ppn_ms(10));
-        struct lone_core before = *lone;
+    for (; ms > 0; ms -= 100) {
+        lone_answer(lone, silent, ppn_ms(ms < 100 ? ms : 100));
         lone_clear(lone);
-        for (uint32_t j = 0; j < before.seen_count; j++) {
-            if (before.seen[j].kind != GOSSIP_DO_SEND || before.seen[j].packet.kind != GOSSIP_PING)
-                continue;
-            for (uint32_t k = 1; k < lone->members; k++) {
-                struct gossip_packet ack = {.kind = GOSSIP_ACK,
-                                            .probe = before.seen[j].packet.probe};
-                if (k != silent && ppn_node_id_equal(&before.seen[j].node, &lone->ids[k]))
-                    lone_packet(lone, k, &ack);
-            }
-        }
     }
+}
+
+/* The observers of some member whom eight others observe, the core not among them. */
+static uint32_t with_eight_observers(struct lone_core *lone, uint32_t observers[8])
+{
+    for (uint32_t subject = 1; subject < lone->members; subject++) {
+        uint16_t indices[GOSSIP_TARGETS_MAX];
+        uint16_t index =
+            gossip_pool_node_find(lone->core->pool, gossip_tag_of(&lone->ids[subject]));
+        uint32_t count = gossip_observers_of(lone->core, index, indices), others = 0;
+        for (uint32_t i = 0; i < count && i < 8; i++)
+            for (uint32_t k = 1; k < lone->members; k++)
+                if (ppn_node_id_equal(&lone->core->pool->nodes[indices[i]].id, &lone->ids[k]))
+                    observers[others++] = k;
+        if (count == 8 && others == 8)
+            return subject;
+    }
+    cr_assert_fail("no member has eight observers");
+    return 0;
+}
+
+Test(gossip_verdict, voices_needed_of_eight)
+{
+    for (uint32_t accusers = 1; accusers <= 8; accusers++) {
+        static struct lone_core lone;
+        uint32_t observers[8];
+        lone_meet(&lone, 40);
+        uint32_t subject = with_eight_observers(&lone, observers);
+        for (uint32_t i = 0; i < accusers; i++)
+            lone_item(&lone, observers[i],
+                      lone_verdict(&lone, observers[i], subject, 1, 1, GOSSIP_OPINION_NO_ANSWER));
+        enum gossip_state at_once = accusers < 3 ? GOSSIP_ALIVE : GOSSIP_SUSPECT;
+        cr_assert(lone_member(&lone, subject).state == at_once, "%u at once", accusers);
+        answer_for(&lone, subject, 400);
+        cr_assert(lone_member(&lone, subject).state == at_once, "%u may be objected to", accusers);
+        answer_for(&lone, subject, 300);
+        enum gossip_state then = accusers < 6 ? at_once : GOSSIP_DEAD;
+        cr_assert(lone_member(&lone, subject).state == then, "%u after the window", accusers);
+        lone_close(&lone);
+    }
+}
+
+/* What was said while this node was away, objections excepted, condemns nobody at its return. */
+Test(gossip_verdict, who_was_away_hears_first_what_it_missed)
+{
+    static struct lone_core lone;
+    uint32_t observers[8];
+    lone_meet(&lone, 40);
+    uint32_t subject = with_eight_observers(&lone, observers);
+    answer_for(&lone, subject, 2000);
+    for (uint32_t i = 0; i < 5; i++)
+        lone_item(&lone, observers[i],
+                  lone_verdict(&lone, observers[i], subject, 1, 1, GOSSIP_OPINION_NO_ANSWER));
+    lone.now = ppn_after(lone.now, ppn_seconds(4));
+    for (uint32_t i = 5; i < 8; i++)
+        lone_item(&lone, observers[i],
+                  lone_verdict(&lone, observers[i], subject, 1, 1, GOSSIP_OPINION_NO_ANSWER));
+    cr_assert(lone_member(&lone, subject).state == GOSSIP_SUSPECT, "packets before the tick");
+    answer_for(&lone, subject, 1300);
+    cr_assert(lone_member(&lone, subject).state == GOSSIP_SUSPECT);
+    lone_item(&lone, observers[0], lone_life(&lone, subject, 1, 2, GOSSIP_STANDING_ALIVE));
+    cr_assert(lone_member(&lone, subject).state == GOSSIP_ALIVE);
+    lone_close(&lone);
+}
+
+Test(gossip_verdict, who_suspects_on_others_words_tells_the_suspect)
+{
+    uint32_t told = 0;
+    for (uint32_t round = 0; round < 8; round++) {
+        static struct lone_core lone;
+        lone_meet(&lone, 8);
+        uint32_t subject = 1 + round % 7;
+        for (uint32_t i = 1; i < 8; i++)
+            if (i != subject)
+                lone_item(&lone, i,
+                          lone_verdict(&lone, i, subject, 1, 1, GOSSIP_OPINION_NO_ANSWER));
+        const struct lone_seen *news = lone_sent(&lone, GOSSIP_NEWS, subject);
+        told += news != NULL && news->items[0] == GOSSIP_ITEM_VERDICT;
+        lone_close(&lone);
+    }
+    cr_assert(told == 8, "up to eight members, each of them does");
 }
 
 Test(gossip_verdict, opinions_needed_by_number_of_observers)
@@ -40,7 +102,7 @@ Test(gossip_verdict, opinions_needed_by_number_of_observers)
     } cases[] = {{4, 2}, {6, 2}, {8, 3}, {9, 3}};
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         struct lone_core lone;
-        alive_all(&lone, cases[i].members);
+        lone_meet(&lone, cases[i].members);
         for (uint32_t accuser = 2; accuser < cases[i].members; accuser++) {
             uint32_t accusers = accuser - 1;
             lone_item(&lone, accuser,
@@ -57,7 +119,7 @@ Test(gossip_verdict, opinions_needed_by_number_of_observers)
 Test(gossip_verdict, a_refutation_voids_what_was_said)
 {
     struct lone_core lone;
-    alive_all(&lone, 5);
+    lone_meet(&lone, 5);
     for (uint32_t accuser = 2; accuser < 5; accuser++)
         lone_item(&lone, accuser, lone_verdict(&lone, accuser, 1, 1, 1, GOSSIP_OPINION_NO_ANSWER));
     cr_assert(lone_member(&lone, 1).state == GOSSIP_SUSPECT);
@@ -72,7 +134,7 @@ Test(gossip_verdict, a_refutation_voids_what_was_said)
 Test(gossip_verdict, nobody_accuses_what_was_never_signed)
 {
     struct lone_core lone;
-    alive_all(&lone, 5);
+    lone_meet(&lone, 5);
     for (uint32_t accuser = 2; accuser < 5; accuser++) {
         lone_item(&lone, accuser, lone_verdict(&lone, accuser, 1, 1, 7, GOSSIP_OPINION_NO_ANSWER));
         lone_item(&lone, accuser,
@@ -85,7 +147,7 @@ Test(gossip_verdict, nobody_accuses_what_was_never_signed)
 Test(gossip_verdict, an_accused_core_answers_with_one_new_incarnation)
 {
     struct lone_core lone;
-    alive_all(&lone, 4);
+    lone_meet(&lone, 4);
     uint32_t before = lone_member(&lone, 0).incarnation;
     lone_item(&lone, 1, lone_verdict(&lone, 1, 0, 1, before, GOSSIP_OPINION_NO_ANSWER));
     lone_item(&lone, 2, lone_verdict(&lone, 2, 0, 1, before, GOSSIP_OPINION_NO_ANSWER));
@@ -98,7 +160,7 @@ Test(gossip_verdict, an_accused_core_answers_with_one_new_incarnation)
 Test(gossip_verdict, one_silent_member_of_three_is_suspected_only_when_the_other_agrees)
 {
     struct lone_core lone;
-    alive_all(&lone, 3);
+    lone_meet(&lone, 3);
     answer_for(&lone, 1, 1500);
     cr_assert(lone_member(&lone, 1).state == GOSSIP_ALIVE);
     lone_item(&lone, 2, lone_verdict(&lone, 2, 1, 1, 1, GOSSIP_OPINION_NO_ANSWER));
@@ -112,7 +174,7 @@ Test(gossip_verdict, alone_the_others_are_unreachable_and_never_dead)
 {
     for (uint32_t members = 2; members < 6; members++) {
         struct lone_core lone;
-        alive_all(&lone, members);
+        lone_meet(&lone, members);
         lone_wait(&lone, ppn_seconds(60));
         for (uint32_t i = 1; i < members; i++)
             cr_assert(lone_member(&lone, i).state == GOSSIP_UNREACHABLE, "%u of %u is %d", i,
@@ -124,7 +186,7 @@ Test(gossip_verdict, alone_the_others_are_unreachable_and_never_dead)
 Test(gossip_verdict, a_refusing_host_is_an_agent_that_died)
 {
     struct lone_core lone;
-    alive_all(&lone, 2);
+    lone_meet(&lone, 2);
     struct gossip_event refused = {.kind = GOSSIP_EVENT_REFUSED, .node = lone.ids[1]};
     cr_assert(lone_step(&lone, &refused) == PPN_OK);
     cr_assert(lone_member(&lone, 1).state == GOSSIP_ALIVE, "once may be a restart");
@@ -139,7 +201,7 @@ Test(gossip_verdict, a_refusing_host_is_an_agent_that_died)
 Test(gossip_verdict, a_late_tick_condemns_nobody)
 {
     struct lone_core lone;
-    alive_all(&lone, 4);
+    lone_meet(&lone, 4);
     answer_for(&lone, 9, 3000);
     lone.now = ppn_after(lone.now, ppn_seconds(8));
     cr_assert(lone_step(&lone, &(struct gossip_event){.kind = GOSSIP_EVENT_TICK}) == PPN_OK);
@@ -152,7 +214,7 @@ Test(gossip_verdict, a_late_tick_condemns_nobody)
 Test(gossip_verdict, lost_members_are_retried_and_taken_back)
 {
     struct lone_core lone;
-    alive_all(&lone, 2);
+    lone_meet(&lone, 2);
     lone_wait(&lone, ppn_seconds(3600));
     cr_assert(lone_member(&lone, 1).state == GOSSIP_UNREACHABLE);
     lone_clear(&lone);
@@ -164,7 +226,7 @@ Test(gossip_verdict, lost_members_are_retried_and_taken_back)
 Test(gossip_verdict, who_leaves_is_not_missed)
 {
     struct lone_core lone;
-    alive_all(&lone, 3);
+    lone_meet(&lone, 3);
     lone_item(&lone, 1, lone_life(&lone, 1, 1, 2, GOSSIP_STANDING_LEFT));
     cr_assert(lone_member(&lone, 1).state == GOSSIP_LEFT);
     lone_clear(&lone);
@@ -178,7 +240,7 @@ Test(gossip_verdict, who_leaves_is_not_missed)
 Test(gossip_verdict, a_removed_member_leaves_nothing_behind)
 {
     struct lone_core lone;
-    alive_all(&lone, 4);
+    lone_meet(&lone, 4);
     lone_item(&lone, 2, lone_verdict(&lone, 2, 1, 1, 1, GOSSIP_OPINION_NO_ANSWER));
     struct gossip_event removed = {
         .kind = GOSSIP_EVENT_MEMBERS, .nodes = &lone.ids[1], .count = 1, .added = false};
