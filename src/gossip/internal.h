@@ -330,7 +330,7 @@ bool gossip_isolated(const struct gossip *g, struct ppn_instant now);
 /* voices.c: whose word could be had. */
 uint32_t gossip_observers_live(const struct gossip *g, uint16_t subject);
 bool gossip_majority(const struct gossip *g, struct ppn_instant now);
-void gossip_ask_for_voices(struct gossip *g, uint16_t subject);
+void gossip_ask_observers(struct gossip *g, uint16_t subject, uint8_t kinds);
 
 /* record.c: signed items of members and of self. */
 void gossip_item_receive(struct gossip *g, struct ppn_instant now, uint16_t from,

@@ -247,8 +247,9 @@ static void condemn(struct gossip *g, struct ppn_instant now, struct gossip_case
     bool whole = gossip_majority(g, now);
     bool certain = cause == GOSSIP_CAUSE_REFUSED || (enough_voices(g, c, tally) && whole);
     publish(g, now, c);
+    /* Lost by too few voices on a side that is whole: the others did not come this way. */
     if (!certain && whole)
-        gossip_ask_for_voices(g, c->subject);
+        gossip_ask_observers(g, c->subject, GOSSIP_WANT_VERDICT);
     gossip_state_set(g, now, c->subject, certain ? GOSSIP_DEAD : GOSSIP_UNREACHABLE, cause);
 }
 
@@ -299,6 +300,8 @@ static void judge_living(struct gossip *g, struct ppn_instant now, struct gossip
     if (c->suspected.ns == PPN_NEVER.ns) {
         c->suspected = now;
         tell_subject(g, c);
+        if (ppn_before(now, g->caught_up))
+            gossip_ask_observers(g, c->subject, GOSSIP_WANT_LIFE | GOSSIP_WANT_VERDICT);
     }
     publish(g, now, c);
     enum gossip_cause cause = tally->refused > 0   ? GOSSIP_CAUSE_REFUSED
@@ -321,6 +324,10 @@ static void judge_lost(struct gossip *g, struct ppn_instant now, struct gossip_c
     const struct gossip_slot *slot = &g->slots[c->subject];
     if (slot->cause != GOSSIP_CAUSE_REFUSED && judge_refused(g, now, c, tally))
         return;
+    if (ppn_before(now, g->caught_up)) {
+        tally->next = ppn_earlier(tally->next, g->caught_up);
+        return;
+    }
     if (slot->state == GOSSIP_UNREACHABLE &&
         tally->failing + tally->refused >= dead_quorum(tally->live) && enough_voices(g, c, tally) &&
         gossip_majority(g, now))
@@ -379,7 +386,7 @@ void gossip_case_tick(struct gossip *g, struct ppn_instant now)
 
 /* Local evidence that a late tick or a sleep makes doubtful gets its time again. Whoever was away
  * for a whole window was sent no news meanwhile, objections among it: nobody is condemned before
- * anti-entropy, which begins at once, has had time to bring what was missed. */
+ * the observers of those in question and anti-entropy had time to bring what was missed. */
 void gossip_case_void(struct gossip *g, struct ppn_instant now, struct ppn_duration late)
 {
     for (uint32_t i = 0; i < g->case_count; i++) {
@@ -390,6 +397,10 @@ void gossip_case_void(struct gossip *g, struct ppn_instant now, struct ppn_durat
     }
     if (late.ns < ppn_ms(GOSSIP_REFUTE_MS).ns)
         return;
+    for (uint32_t i = 0; i < g->case_count; i++)
+        if (g->cases[i].suspected.ns != PPN_NEVER.ns &&
+            !gossip_is_lost(&g->slots[g->cases[i].subject]))
+            gossip_ask_observers(g, g->cases[i].subject, GOSSIP_WANT_LIFE | GOSSIP_WANT_VERDICT);
     g->caught_up = ppn_after(now, ppn_ms(GOSSIP_CATCH_UP_MS));
     g->sync_next = now;
     g->differs_since = ppn_after(now, ppn_ms(-GOSSIP_SYNC_PATIENCE_MS));

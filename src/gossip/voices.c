@@ -3,7 +3,7 @@
 
 /* Whose word could be had: of the observers of one member, and of all members. */
 
-enum { ASK_VOICES = 2 };
+enum { ASK_OBSERVERS = 2 };
 
 /* Observers that could be heard: alive here, and not themselves missing my probes. */
 uint32_t gossip_observers_live(const struct gossip *g, uint16_t subject)
@@ -38,14 +38,13 @@ bool gossip_majority(const struct gossip *g, struct ppn_instant now)
     return 2 * g->states[GOSSIP_ALIVE] > total;
 }
 
-/* Lost here by too few voices, while this side is whole: the other voices did not come this way,
- * and whoever observes the subject has them. */
-void gossip_ask_for_voices(struct gossip *g, uint16_t subject)
+/* What this node has not heard of the subject, whoever observes it has. */
+void gossip_ask_observers(struct gossip *g, uint16_t subject, uint8_t kinds)
 {
     uint16_t observers[GOSSIP_TARGETS_MAX];
     uint32_t count = gossip_observers_of(g, subject, observers), asked = 0;
     uint32_t first = count == 0 ? 0 : (uint32_t)ppn_random_below(&g->random, count);
-    for (uint32_t i = 0; i < count && asked < ASK_VOICES; i++) {
+    for (uint32_t i = 0; i < count && asked < ASK_OBSERVERS; i++) {
         uint16_t to = observers[(first + i) % count];
         if (to == g->self || g->slots[to].state != GOSSIP_ALIVE)
             continue;
@@ -53,7 +52,7 @@ void gossip_ask_for_voices(struct gossip *g, uint16_t subject)
         if (packet == NULL)
             return;
         packet->of.want.wants[packet->of.want.count++] =
-            (struct gossip_want){g->pool->nodes[subject].tag, GOSSIP_WANT_VERDICT};
+            (struct gossip_want){g->pool->nodes[subject].tag, kinds};
         gossip_packet_send(g, to, packet);
         asked++;
     }

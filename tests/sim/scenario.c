@@ -446,8 +446,6 @@ static void bounds_of_all(struct run *run)
     if (w->burst_bytes_most > WORLD_BURST_BYTES)
         broken(run, "a node sent %llu bytes beyond %d a second",
                (unsigned long long)w->burst_bytes_most, WORLD_BANDWIDTH_BYTES_S);
-    if (r->total_bytes_per_node_s > WORLD_BANDWIDTH_BYTES_S)
-        broken(run, "%.0f bytes/s a node", r->total_bytes_per_node_s);
 }
 
 static void bound(struct run *run, const char *what, double measured, double most)
@@ -473,6 +471,8 @@ static void bounds_of_one(struct run *run, const struct scenario *scenario)
         bound(run, "dead everywhere p50 in ms", r->dead_everywhere_p50_ms, KILLED_MOST_MS);
     if (quiet && run->options->loss_per_million <= 100000)
         bound(run, "membership bytes/s a node", r->membership_bytes_per_node_s, MEMBERSHIP_MOST);
+    if (quiet)
+        bound(run, "bytes/s a node", r->total_bytes_per_node_s, WORLD_BANDWIDTH_BYTES_S);
     if (rapid && r->faulty_out < 1)
         broken(run, "faulty nodes are out of placement %.4f of the time", r->faulty_out);
     if (rapid && r->touched > 0)
