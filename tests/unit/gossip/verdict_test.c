@@ -53,6 +53,43 @@ Test(gossip_verdict, voices_needed_of_eight)
     }
 }
 
+/* What kinds of items were wanted of any of the observers. */
+static uint8_t asked(const struct lone_core *lone, const uint32_t observers[8])
+{
+    uint8_t kinds = 0;
+    for (uint32_t i = 0; i < 8; i++) {
+        const struct lone_seen *want = lone_sent(lone, GOSSIP_WANT, observers[i]);
+        if (want != NULL)
+            kinds |= want->packet.of.want.wants[0].kinds;
+    }
+    return kinds;
+}
+
+Test(gossip_verdict, few_voices_make_unreachable_and_the_others_are_asked_for)
+{
+    static struct lone_core lone;
+    uint32_t observers[8];
+    uint8_t kinds = 0;
+    lone_meet(&lone, 40);
+    uint32_t subject = with_eight_observers(&lone, observers);
+    answer_for(&lone, subject, 2000);
+    for (uint32_t i = 0; i < 2; i++)
+        lone_item(&lone, observers[i],
+                  lone_verdict(&lone, observers[i], subject, 1, 1, GOSSIP_OPINION_NO_ANSWER));
+    for (uint32_t tenth = 0; tenth < 40; tenth++) {
+        lone_clear(&lone);
+        lone_answer(&lone, subject, ppn_ms(100));
+        kinds |= asked(&lone, observers);
+    }
+    cr_assert(lone_member(&lone, subject).state == GOSSIP_UNREACHABLE);
+    cr_assert(kinds == GOSSIP_WANT_VERDICT);
+    for (uint32_t i = 2; i < 6; i++)
+        lone_item(&lone, observers[i],
+                  lone_verdict(&lone, observers[i], subject, 1, 1, GOSSIP_OPINION_NO_ANSWER));
+    cr_assert(lone_member(&lone, subject).state == GOSSIP_DEAD);
+    lone_close(&lone);
+}
+
 /* What was said while this node was away, objections excepted, condemns nobody at its return. */
 Test(gossip_verdict, who_was_away_hears_first_what_it_missed)
 {
@@ -69,10 +106,27 @@ Test(gossip_verdict, who_was_away_hears_first_what_it_missed)
         lone_item(&lone, observers[i],
                   lone_verdict(&lone, observers[i], subject, 1, 1, GOSSIP_OPINION_NO_ANSWER));
     cr_assert(lone_member(&lone, subject).state == GOSSIP_SUSPECT, "packets before the tick");
+    cr_assert(asked(&lone, observers) == (GOSSIP_WANT_LIFE | GOSSIP_WANT_VERDICT));
     answer_for(&lone, subject, 1300);
     cr_assert(lone_member(&lone, subject).state == GOSSIP_SUSPECT);
     lone_item(&lone, observers[0], lone_life(&lone, subject, 1, 2, GOSSIP_STANDING_ALIVE));
     cr_assert(lone_member(&lone, subject).state == GOSSIP_ALIVE);
+    lone_close(&lone);
+}
+
+Test(gossip_verdict, who_was_away_asks_about_whom_it_finds_accused)
+{
+    static struct lone_core lone;
+    uint32_t observers[8];
+    lone_meet(&lone, 40);
+    uint32_t subject = with_eight_observers(&lone, observers);
+    answer_for(&lone, subject, 2000);
+    lone.now = ppn_after(lone.now, ppn_seconds(4));
+    for (uint32_t i = 0; i < 3; i++)
+        lone_item(&lone, observers[i],
+                  lone_verdict(&lone, observers[i], subject, 1, 1, GOSSIP_OPINION_NO_ANSWER));
+    cr_assert(lone_member(&lone, subject).state == GOSSIP_SUSPECT);
+    cr_assert(asked(&lone, observers) == (GOSSIP_WANT_LIFE | GOSSIP_WANT_VERDICT));
     lone_close(&lone);
 }
 
