@@ -37,6 +37,7 @@ static void describe_act(const struct admission *log, const struct admission_ent
                          char text[static 320])
 {
     char print[PPN_FINGERPRINT_TEXT], who[128];
+    struct admission_invite_state invite;
     switch (entry->kind) {
     case ADMISSION_GENESIS:
         snprintf(text, 320, "founds the network %s with %u root key%s", entry->as.genesis.network,
@@ -54,8 +55,12 @@ static void describe_act(const struct admission *log, const struct admission_ent
         return;
     case ADMISSION_REVOKE:
         key_words(log, &entry->as.revoke.subject, who);
-        snprintf(text, 320, "revokes %s%s%s", who, entry->as.revoke.reason[0] ? ": " : "",
-                 entry->as.revoke.reason);
+        if (admission_invite_by_key(log, &entry->as.revoke.subject, &invite)) {
+            short_key(entry->as.revoke.subject.bytes, print);
+            snprintf(who, sizeof who, "invite %s", print);
+        }
+        snprintf(text, 320, "%s %s%s%s", strncmp(who, "invite", 6) == 0 ? "closes" : "revokes", who,
+                 entry->as.revoke.reason[0] ? ": " : "", entry->as.revoke.reason);
         return;
     case ADMISSION_INVITE:
         short_key(entry->as.invite.key.bytes, print);

@@ -289,7 +289,7 @@ enum admission_verdict admission_stage(struct admission *log,
     struct admission_staging *staging = log->staging;
     uint64_t number = attempt->entry.as.checkpoint.number;
     if (log->count > 0 && signed_by_removed(log, &attempt->entry)) {
-        (void)ppn_fail(why, PPN_ERROR_UNAUTHORIZED, "a key that signed it was removed");
+        (void)ppn_fail(why, PPN_ERROR_CONFLICT, "a key that signed it was removed");
         return ADMISSION_REFUSED;
     }
     if (staging != NULL && ppn_hash_equal(&staging->checkpoint.id, &attempt->id))
@@ -311,14 +311,19 @@ enum admission_verdict admission_stage(struct admission *log,
     return ADMISSION_STAGED;
 }
 
+/* Every failure is a CONFLICT: who brought the last record need not be who brought a wrong one. */
 static enum ppn_error adopt(struct admission *log, struct admission_staging *staging,
                             struct admission_update *update, struct ppn_failure *why)
 {
     if (!ppn_hash_equal(&staging->base.digest, &staging->says.digest))
-        return ppn_fail(why, PPN_ERROR_INVALID,
+        return ppn_fail(why, PPN_ERROR_CONFLICT,
                         "the records are not those that the checkpoint signed");
-    return admission_rebase(log, admission_made_slice(&staging->checkpoint), &staging->base, false,
-                            update, why);
+    if (admission_rebase(log, admission_made_slice(&staging->checkpoint), &staging->base, false,
+                         update, why) == PPN_OK)
+        return PPN_OK;
+    if (why != NULL && why->code != PPN_ERROR_VERSION)
+        why->code = PPN_ERROR_CONFLICT;
+    return PPN_ERROR_CONFLICT;
 }
 
 enum admission_verdict admission_stage_record(struct admission *log, struct ppn_slice bytes,
