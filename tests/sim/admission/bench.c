@@ -7,6 +7,7 @@
 #include "admin/admin_key.h"
 #include "admin/admin_log.h"
 #include "admission/author.h"
+#include "admission/checkpoint.h"
 #include "admission/sync.h"
 #include "base/assert.h"
 
@@ -135,6 +136,64 @@ static void print_sync(const struct admission *from)
     admission_free(log);
 }
 
+static void fill(uint32_t i, struct admission_entry *entry)
+{
+    memset(entry, 0, sizeof *entry);
+    if (i % 2 == 0) {
+        entry->kind = ADMISSION_DENY;
+        memcpy(entry->as.deny.node.bytes, &i, sizeof i);
+        entry->as.deny.node.bytes[31] = 2;
+    } else if (i % 4 == 1) {
+        entry->kind = ADMISSION_INVITE;
+        memcpy(entry->as.invite.key.bytes, &i, sizeof i);
+        entry->as.invite.key.bytes[31] = 1;
+        entry->as.invite.uses = 1;
+    } else {
+        uint32_t opened = i - 2;
+        entry->kind = ADMISSION_REVOKE;
+        memcpy(entry->as.revoke.subject.bytes, &opened, sizeof opened);
+        entry->as.revoke.subject.bytes[31] = 1;
+    }
+}
+
+static size_t transfer_bytes(const struct admission *log)
+{
+    uint8_t buffer[ADMISSION_RECORD_MAX];
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < admission_transfer_count(log); i++)
+        bytes += admission_transfer_at(log, i, buffer).size;
+    return bytes;
+}
+
+/* A log of denials, and of invites that came and went, before and after a checkpoint. */
+static void print_closing(struct admission_keypair *pair, uint32_t entries)
+{
+    static struct admission_made made;
+    struct admission *log = make_log(pair, 10);
+    struct admission_signer signer = admission_keypair_signer(pair);
+    struct admission_authors by = {&signer, 1};
+    struct ppn_failure why;
+    for (uint32_t i = 0; i < entries; i++) {
+        struct admission_entry entry;
+        fill(i, &entry);
+        enum ppn_error error = admission_make(log, by, (struct ppn_wall){1}, &entry, &made, &why);
+        PPN_ASSERT(error == PPN_OK);
+        offer(log, admission_made_slice(&made));
+    }
+    size_t before = transfer_bytes(log);
+    uint32_t held = admission_entry_count(log);
+    enum ppn_error error = admission_make_checkpoint(log, by, (struct ppn_wall){1}, &made, &why);
+    PPN_ASSERT(error == PPN_OK);
+    double start = now_s();
+    offer(log, admission_made_slice(&made));
+    printf("checkpoint_of %u entries\n", held);
+    printf("checkpoint_keeps %u entries\n", admission_checkpoint_now(log).kept);
+    printf("checkpoint_closes %.1f ms\n", (now_s() - start) * 1e3);
+    printf("checkpoint_bytes_before %zu bytes\n", before);
+    printf("checkpoint_bytes_after %zu bytes\n", transfer_bytes(log));
+    admission_free(log);
+}
+
 /* ---- --extend ---- */
 
 static struct ppn_slice read_file(const char *path)
@@ -156,26 +215,6 @@ static void write_body(const char *prefix, uint32_t number, const struct ppn_wri
     FILE *file = fopen(path, "wb");
     bool whole = file != NULL && fwrite(body->data, 1, body->size, file) == body->size;
     PPN_ASSERT(whole && fclose(file) == 0);
-}
-
-static void fill(uint32_t i, struct admission_entry *entry)
-{
-    memset(entry, 0, sizeof *entry);
-    if (i % 2 == 0) {
-        entry->kind = ADMISSION_DENY;
-        memcpy(entry->as.deny.node.bytes, &i, sizeof i);
-        entry->as.deny.node.bytes[31] = 2;
-    } else if (i % 4 == 1) {
-        entry->kind = ADMISSION_INVITE;
-        memcpy(entry->as.invite.key.bytes, &i, sizeof i);
-        entry->as.invite.key.bytes[31] = 1;
-        entry->as.invite.uses = 1;
-    } else {
-        uint32_t opened = i - 2;
-        entry->kind = ADMISSION_REVOKE;
-        memcpy(entry->as.revoke.subject.bytes, &opened, sizeof opened);
-        entry->as.revoke.subject.bytes[31] = 1;
-    }
 }
 
 static int extend(const char *path, const char *key, uint32_t entries, const char *prefix)
@@ -234,5 +273,6 @@ int main(int argc, char **argv)
     print_checks(log, &pair);
     print_sync(log);
     admission_free(log);
+    print_closing(&pair, entries);
     return 0;
 }
