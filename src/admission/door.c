@@ -71,12 +71,20 @@ static void turn_minute(struct door *door, struct ppn_instant now)
     door->minute = ppn_after(now, ppn_seconds(60));
 }
 
+/* One machine can have every address of an IPv6 /64; IPv4 comes mapped and has no such networks. */
+static bool one_network(const uint8_t a[static 16], const uint8_t b[static 16])
+{
+    static const uint8_t mapped[12] = {[10] = 0xff, 0xff};
+    return memcmp(a, b, 8) == 0 && memcmp(a, mapped, sizeof mapped) != 0 &&
+           memcmp(b, mapped, sizeof mapped) != 0;
+}
+
 /* No byte of the connection was read yet. */
 static void accept(struct door *door, struct ppn_instant now, const uint8_t source[static 16],
                    struct door_update *update)
 {
     struct door_session *free = NULL;
-    uint32_t same = 0;
+    uint32_t same = 0, network = 0;
     uint16_t *handshakes =
         &door->handshakes[ppn_hash64(door->key, ppn_slice(source, 16)) % DOOR_SOURCES];
     for (uint32_t i = 0; i < DOOR_SESSIONS_MAX; i++) {
@@ -85,9 +93,11 @@ static void accept(struct door *door, struct ppn_instant now, const uint8_t sour
             free = free == NULL ? session : free;
         else
             same += memcmp(session->source, source, sizeof session->source) == 0;
+        network += session->state != DOOR_FREE && one_network(session->source, source);
     }
     update->act = DOOR_BUSY;
-    if (free == NULL || same >= DOOR_SESSIONS_PER_SOURCE || *handshakes >= DOOR_HANDSHAKES_PER_MIN)
+    if (free == NULL || same >= DOOR_SESSIONS_PER_SOURCE || network >= DOOR_SESSIONS_PER_NETWORK ||
+        *handshakes >= DOOR_HANDSHAKES_PER_MIN)
         return;
     (*handshakes)++;
     update->act = DOOR_NOTHING;

@@ -11,10 +11,10 @@
  *     busy                                |---------------> PENDING  --> SENDING or denied
  *                                         '---------------> denied
  *
- * Invariants: at most DOOR_SESSIONS_MAX sessions, DOOR_SESSIONS_PER_SOURCE of one address, and
- * DOOR_PENDING_MAX that wait for a person, so that the rest of the places turns over. Nobody holds
- * a place for more than DOOR_HANDSHAKE_S without having proven a key and asked. A session is asked
- * to redeem once at most. */
+ * Invariants: at most DOOR_SESSIONS_MAX sessions, DOOR_SESSIONS_PER_SOURCE of one address,
+ * DOOR_SESSIONS_PER_NETWORK of one IPv6 /64, and DOOR_PENDING_MAX that wait for a person, so that
+ * the rest of the places turns over. Nobody holds a place for more than DOOR_HANDSHAKE_S without
+ * having proven a key and asked. A session is asked to redeem once at most. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -26,6 +26,7 @@
 enum {
     DOOR_SESSIONS_MAX = 64,
     DOOR_SESSIONS_PER_SOURCE = 8,
+    DOOR_SESSIONS_PER_NETWORK = 32,    /* of one IPv6 /64 */
     DOOR_EASY = 16,                    /* more than these unproven: cookies first */
     DOOR_PENDING_MAX = 40,             /* wait for a person */
     DOOR_HANDSHAKE_S = 10,             /* to prove a key and to send the request */

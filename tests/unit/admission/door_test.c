@@ -411,3 +411,25 @@ Test(door, random_lives)
         cr_assert_eq(taken(), 0);
     }
 }
+
+/* A machine has as many IPv6 addresses as it likes; IPv4 addresses are what they are. */
+Test(door, one_ipv6_network_has_half_of_the_places)
+{
+    struct door_event event = {.kind = DOOR_EVENT_ACCEPT};
+    uint32_t open = 0;
+    memcpy(event.source, (const uint8_t[]){0x20, 0x01, 0x0d, 0xb8}, 4);
+    for (uint32_t i = 0; i < 2 * DOOR_SESSIONS_MAX; i++) {
+        memcpy(event.source + 12, &i, sizeof i);
+        step(event);
+        open += update.act == DOOR_OPEN;
+    }
+    cr_assert_eq(open, DOOR_SESSIONS_PER_NETWORK);
+    memset(event.source, 0, sizeof event.source);
+    event.source[10] = event.source[11] = 0xff;
+    for (uint32_t i = 0; i < 2 * DOOR_SESSIONS_MAX; i++) {
+        memcpy(event.source + 12, &i, sizeof i);
+        step(event);
+        open += update.act == DOOR_OPEN;
+    }
+    cr_assert_eq(open, DOOR_SESSIONS_MAX);
+}
