@@ -14,13 +14,7 @@
  * switch, nobody else ever will. A side that does not hold a majority says UNREACHABLE instead of
  * DEAD. */
 
-enum {
-    HEALTH_POOR = 6,
-    JUDGE_AGAIN_MS = 1000,
-    ACCUSE_AGAIN_MS = 10000,
-    TELLERS = 8,
-    ASK_VOICES = 2
-};
+enum { HEALTH_POOR = 6, JUDGE_AGAIN_MS = 1000, ACCUSE_AGAIN_MS = 10000, TELLERS = 8 };
 
 struct tally {
     uint32_t live, failing, refused, degraded, oks;
