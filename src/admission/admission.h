@@ -189,6 +189,8 @@ const struct admission_admin *admission_admin_at(const struct admission *log, ui
 /* NULL when the key never was an admin. */
 const struct admission_admin *admission_admin_by_key(const struct admission *log,
                                                      const struct admission_key *key);
+/* The genesis or recovery whose roots rule: what another recovery must name as its base. */
+struct ppn_hash admission_roots_by(const struct admission *log);
 struct admission_policy admission_policy_now(const struct admission *log);
 
 /* A policy that stands and does not rule yet: until then the recovery keys can undo it. */

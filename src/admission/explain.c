@@ -33,11 +33,24 @@ static void key_words(const struct admission *log, const struct admission_key *k
         snprintf(text, 128, "key %s", print);
 }
 
+static void describe_revoke(const struct admission *log, const struct admission_revoke *revoke,
+                            char text[static 320])
+{
+    char who[128];
+    struct admission_invite_state invite;
+    bool closes = admission_invite_by_key(log, &revoke->subject, &invite);
+    if (closes)
+        short_key(revoke->subject.bytes, who);
+    else
+        key_words(log, &revoke->subject, who);
+    snprintf(text, 320, "%s %s%s%s", closes ? "closes invite" : "revokes", who,
+             revoke->reason[0] ? ": " : "", revoke->reason);
+}
+
 static void describe_act(const struct admission *log, const struct admission_entry *entry,
                          char text[static 320])
 {
     char print[PPN_FINGERPRINT_TEXT], who[128];
-    struct admission_invite_state invite;
     switch (entry->kind) {
     case ADMISSION_GENESIS:
         snprintf(text, 320, "founds the network %s with %u root key%s", entry->as.genesis.network,
@@ -54,13 +67,7 @@ static void describe_act(const struct admission *log, const struct admission_ent
                  entry->as.deny.reason);
         return;
     case ADMISSION_REVOKE:
-        key_words(log, &entry->as.revoke.subject, who);
-        if (admission_invite_by_key(log, &entry->as.revoke.subject, &invite)) {
-            short_key(entry->as.revoke.subject.bytes, print);
-            snprintf(who, sizeof who, "invite %s", print);
-        }
-        snprintf(text, 320, "%s %s%s%s", strncmp(who, "invite", 6) == 0 ? "closes" : "revokes", who,
-                 entry->as.revoke.reason[0] ? ": " : "", entry->as.revoke.reason);
+        describe_revoke(log, &entry->as.revoke, text);
         return;
     case ADMISSION_INVITE:
         short_key(entry->as.invite.key.bytes, print);

@@ -174,6 +174,12 @@ const struct admission_admin *admission_admin_by_key(const struct admission *log
     return NULL;
 }
 
+struct ppn_hash admission_roots_by(const struct admission *log)
+{
+    PPN_ASSERT(log->count > 0);
+    return log->items[log->now.generation].id;
+}
+
 struct admission_policy admission_policy_now(const struct admission *log)
 {
     return log->now.policy;

@@ -85,18 +85,6 @@ int cli_admin_open_drawer(struct cli *cli, const struct cli_keys *keys, struct c
     return CLI_OK;
 }
 
-/* The founding, or the last recovery: whose roots fall. */
-static struct ppn_hash base_of(const struct admission *log)
-{
-    struct ppn_hash base = admission_network(log);
-    for (uint32_t i = 0; i < admission_entry_count(log); i++) {
-        struct admission_record record = admission_record_at(log, i);
-        if (record.kind == ADMISSION_RECOVER && record.live)
-            base = record.id;
-    }
-    return base;
-}
-
 /* The next recovery keys: those named, or the same again, which the log knows by hash alone. */
 static void fill(struct recovering *asked, const struct cli_admin *admin)
 {
@@ -111,7 +99,7 @@ static void fill(struct recovering *asked, const struct cli_admin *admin)
     recover->recovery_count = asked->next_count;
     recover->recovery_needed = 1;
     recover->root_needed = 1;
-    recover->base = base_of(admin->log);
+    recover->base = admission_roots_by(admin->log);
     qsort(recover->roots, recover->root_count, sizeof(recover->roots[0]), compare_keys);
     qsort(recover->cuts, recover->cut_count, sizeof(recover->cuts[0]), compare_cuts);
     qsort(recover->recovery, recover->recovery_count, sizeof(recover->recovery[0]), compare_hashes);

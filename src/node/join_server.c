@@ -10,7 +10,6 @@
 #include "admission/door.h"
 #include "admission/request.h"
 #include "base/assert.h"
-#include "base/hash.h"
 #include "base/log.h"
 #include "node/admin_pipe.h"
 #include "node/join_hints.h"

@@ -182,17 +182,6 @@ void act_draw(struct act *act, const struct act_keys *keys, struct ppn_random *r
         act->cosigner = -1;
 }
 
-static struct ppn_hash ruling_base(const struct admission *log)
-{
-    struct ppn_hash base = admission_network(log);
-    for (uint32_t i = 0; i < admission_entry_count(log); i++) {
-        struct admission_record record = admission_record_at(log, i);
-        if (record.kind == ADMISSION_RECOVER && record.live)
-            base = record.id;
-    }
-    return base;
-}
-
 static bool sign_invite(const struct act *act, struct act_keys *keys, const struct admission *log,
                         struct admission_redeem *redeem)
 {
@@ -221,7 +210,8 @@ bool act_sign(const struct act *act, struct act_keys *keys, const struct admissi
     if (entry.kind == ADMISSION_REDEEM && !sign_invite(act, keys, log, &entry.as.redeem))
         return false;
     if (entry.kind == ADMISSION_RECOVER)
-        entry.as.recover.base = act->base_is_first ? admission_network(log) : ruling_base(log);
+        entry.as.recover.base =
+            act->base_is_first ? admission_network(log) : admission_roots_by(log);
     if (entry.kind == ADMISSION_ADMIN_REMOVE && !entry.as.admin_remove.has_cut)
         entry.as.admin_remove.cut = 0;
     return admission_make(log, authors, (struct ppn_wall){now_unix_ms}, &entry, made, &why) ==
