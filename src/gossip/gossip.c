@@ -129,10 +129,8 @@ static void member_expel(struct gossip *g, const struct ppn_node_id *id)
     for (uint32_t i = 0; i < g->case_count; i++) {
         struct gossip_case *c = &g->cases[i];
         for (uint32_t j = 0; j < c->count; j++) {
-            if (c->opinions[j].accuser != index)
-                continue;
-            gossip_pool_record_release(g->pool, c->opinions[j].record);
-            c->opinions[j--] = c->opinions[--c->count];
+            if (c->opinions[j].accuser == index)
+                gossip_opinion_remove(g, c, j--);
         }
     }
     for (uint32_t i = 0; i < GOSSIP_CLASSES; i++)

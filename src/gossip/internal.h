@@ -138,6 +138,8 @@ struct gossip_opinion_entry {
     uint8_t health;
     uint32_t record; /* 0: said to me alone, unsigned */
     struct ppn_instant heard;
+    uint32_t degraded; /* the record that called the link bad before this said worse; 0: none */
+    struct ppn_instant degraded_heard;
 };
 
 /* What the observers of one member say, while it matters. */
@@ -311,10 +313,21 @@ void gossip_probe_heal(struct gossip *g, struct ppn_instant now);
 void gossip_probe_forget(struct gossip *g, uint16_t index);
 struct ppn_instant gossip_probe_deadline(const struct gossip *g);
 
-/* verdict.c */
+/* opinions.c: what was said of whom. */
 struct gossip_case *gossip_case_of(struct gossip *g, uint16_t subject);
+struct gossip_case *gossip_case_open(struct gossip *g, uint16_t subject);
+void gossip_case_drop(struct gossip *g, uint16_t subject);
 const struct gossip_opinion_entry *gossip_opinion_by(const struct gossip *g, uint16_t subject,
                                                      uint16_t accuser);
+void gossip_opinion_place(struct gossip *g, struct gossip_case *c,
+                          const struct gossip_opinion_entry *entry);
+void gossip_opinion_remove(struct gossip *g, struct gossip_case *c, uint32_t at);
+bool gossip_opinion_withdraw(struct gossip *g, struct ppn_instant now, struct gossip_case *c,
+                             uint32_t at);
+struct ppn_instant gossip_opinion_end(const struct gossip *g, const struct gossip_case *c,
+                                      const struct gossip_opinion_entry *entry);
+
+/* verdict.c: what follows. */
 void gossip_opine(struct gossip *g, struct ppn_instant now, uint16_t subject,
                   enum gossip_opinion opinion);
 void gossip_opinion_heard(struct gossip *g, struct ppn_instant now, uint16_t from,
@@ -322,7 +335,7 @@ void gossip_opinion_heard(struct gossip *g, struct ppn_instant now, uint16_t fro
 void gossip_verdict_receive(struct gossip *g, struct ppn_instant now, uint16_t accuser,
                             const struct gossip_item *item);
 void gossip_case_refuted(struct gossip *g, struct ppn_instant now, uint16_t subject, bool was_lost);
-void gossip_case_drop(struct gossip *g, uint16_t subject);
+void gossip_case_returned(struct gossip *g, struct ppn_instant now, uint16_t subject);
 void gossip_case_void(struct gossip *g, struct ppn_instant now, struct ppn_duration late);
 void gossip_case_tick(struct gossip *g, struct ppn_instant now);
 bool gossip_isolated(const struct gossip *g, struct ppn_instant now);

@@ -313,7 +313,7 @@ void gossip_probe_acked(struct gossip *g, struct ppn_instant now, uint16_t index
     struct gossip_slot *slot = &g->slots[index];
     if (gossip_is_lost(slot)) {
         gossip_case_refuted(g, now, index, true);
-        gossip_state_set(g, now, index, GOSSIP_ALIVE, GOSSIP_CAUSE_NONE);
+        gossip_case_returned(g, now, index);
         gossip_probe_heal(g, now);
     }
     answer_judge(g, now, index);

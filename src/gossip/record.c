@@ -125,12 +125,7 @@ static void life_took_effect(struct gossip *g, struct ppn_instant now, uint16_t 
     }
     if (slot->state == GOSSIP_UNKNOWN && (slot->flags & SLOT_DOUBTFUL) != 0)
         return;
-    struct gossip_case *c = gossip_case_of(g, index);
-    bool held = c != NULL && ppn_before(now, c->held);
-    if (held)
-        gossip_state_set(g, now, index, GOSSIP_SUSPECT, GOSSIP_CAUSE_DEGRADED);
-    else if (slot->state != GOSSIP_SUSPECT || slot->cause != GOSSIP_CAUSE_DEGRADED)
-        gossip_state_set(g, now, index, GOSSIP_ALIVE, GOSSIP_CAUSE_NONE);
+    gossip_case_returned(g, now, index);
     if (was_lost)
         gossip_probe_heal(g, now);
 }

@@ -32,91 +32,6 @@ static uint32_t dead_quorum(uint32_t live)
     return live <= 1 ? 1 : (3 * live + 3) / 4;
 }
 
-struct gossip_case *gossip_case_of(struct gossip *g, uint16_t subject)
-{
-    uint16_t trial = g->slots[subject].trial;
-    return trial == 0 ? NULL : &g->cases[trial - 1];
-}
-
-static struct gossip_case *case_open(struct gossip *g, uint16_t subject)
-{
-    struct gossip_case *c = gossip_case_of(g, subject);
-    if (c != NULL)
-        return c;
-    if (!gossip_pool_grow((void **)&g->cases, &g->case_capacity, g->case_count + 1,
-                          sizeof(*g->cases))) {
-        g->out_of_memory = true;
-        return NULL;
-    }
-    c = &g->cases[g->case_count++];
-    *c = (struct gossip_case){.subject = subject,
-                              .first = PPN_NEVER,
-                              .suspected = PPN_NEVER,
-                              .refused = PPN_NEVER,
-                              .flapped = {INT64_MIN},
-                              .held = {INT64_MIN},
-                              .next = PPN_NEVER};
-    g->slots[subject].trial = (uint16_t)g->case_count;
-    return c;
-}
-
-static void opinion_remove(struct gossip *g, struct gossip_case *c, uint32_t at)
-{
-    gossip_pool_record_release(g->pool, c->opinions[at].record);
-    c->opinions[at] = c->opinions[--c->count];
-}
-
-void gossip_case_drop(struct gossip *g, uint16_t subject)
-{
-    struct gossip_case *c = gossip_case_of(g, subject);
-    if (c == NULL)
-        return;
-    while (c->count > 0)
-        opinion_remove(g, c, 0);
-    g->slots[subject].trial = 0;
-    struct gossip_case *last = &g->cases[--g->case_count];
-    if (c != last) {
-        *c = *last;
-        g->slots[c->subject].trial = (uint16_t)(c - g->cases + 1);
-    }
-}
-
-const struct gossip_opinion_entry *gossip_opinion_by(const struct gossip *g, uint16_t subject,
-                                                     uint16_t accuser)
-{
-    uint16_t trial = g->slots[subject].trial;
-    if (trial == 0)
-        return NULL;
-    const struct gossip_case *c = &g->cases[trial - 1];
-    for (uint32_t i = 0; i < c->count; i++)
-        if (c->opinions[i].accuser == accuser)
-            return &c->opinions[i];
-    return NULL;
-}
-
-static void opinion_place(struct gossip *g, struct gossip_case *c,
-                          const struct gossip_opinion_entry *entry)
-{
-    uint32_t at = 0;
-    while (at < c->count && c->opinions[at].accuser != entry->accuser)
-        at++;
-    if (at == c->count && c->count == GOSSIP_OPINIONS_MAX) {
-        for (at = 0; at < c->count && c->opinions[at].opinion != GOSSIP_OPINION_OK; at++)
-            continue;
-        if (at == c->count) {
-            gossip_pool_record_release(g->pool, entry->record);
-            return;
-        }
-    }
-    if (at == c->count)
-        c->count++;
-    else
-        gossip_pool_record_release(g->pool, c->opinions[at].record);
-    c->opinions[at] = *entry;
-    c->next = entry->heard;
-    g->case_next = ppn_earlier(g->case_next, c->next);
-}
-
 static void publish(struct gossip *g, struct ppn_instant now, struct gossip_case *c)
 {
     /* Alone with nobody answering, the fault is more likely here: judge, but do not shout. */
@@ -152,14 +67,6 @@ bool gossip_isolated(const struct gossip *g, struct ppn_instant now)
            ppn_between(g->acked, now).ns > ppn_ms(GOSSIP_ISOLATED_MS).ns;
 }
 
-static int64_t opinion_ttl_ms(const struct gossip *g, const struct gossip_case *c,
-                              const struct gossip_opinion_entry *entry)
-{
-    if (entry->opinion == GOSSIP_OPINION_DEGRADED)
-        return GOSSIP_DEGRADED_TTL_MS;
-    return gossip_is_lost(&g->slots[c->subject]) ? INT64_MAX / 1000000 : GOSSIP_OPINION_TTL_MS;
-}
-
 static bool accuser_counts(const struct gossip *g, const struct gossip_case *c,
                            const struct gossip_opinion_entry *entry, bool lone)
 {
@@ -177,9 +84,9 @@ static struct tally take(struct gossip *g, struct ppn_instant now, struct gossip
         c->first.ns != PPN_NEVER.ns && ppn_between(c->first, now).ns >= ppn_ms(GOSSIP_LONE_MS).ns;
     for (uint32_t i = 0; i < c->count;) {
         const struct gossip_opinion_entry *entry = &c->opinions[i];
-        struct ppn_instant end = ppn_after(entry->heard, ppn_ms(opinion_ttl_ms(g, c, entry)));
+        struct ppn_instant end = gossip_opinion_end(g, c, entry);
         if (ppn_due(end, now)) {
-            opinion_remove(g, c, i);
+            i += gossip_opinion_withdraw(g, now, c, i);
             continue;
         }
         tally.next = ppn_earlier(tally.next, end);
@@ -400,21 +307,18 @@ void gossip_case_void(struct gossip *g, struct ppn_instant now, struct ppn_durat
     g->differs_since = ppn_after(now, ppn_ms(-GOSSIP_SYNC_PATIENCE_MS));
 }
 
-/* The subject spoke under a higher incarnation, or answered: what was said of it before is void. */
+/* The subject spoke under a higher incarnation, or answered: that it was silent is void. */
 void gossip_case_refuted(struct gossip *g, struct ppn_instant now, uint16_t subject, bool was_lost)
 {
     struct gossip_slot *slot = &g->slots[subject];
     bool died = was_lost && slot->state == GOSSIP_DEAD && slot->cause == GOSSIP_CAUSE_NO_ANSWER &&
                 !gossip_lost_in_crowd(g, gossip_fine(g, slot->since));
-    struct gossip_case *c = died ? case_open(g, subject) : gossip_case_of(g, subject);
+    struct gossip_case *c = died ? gossip_case_open(g, subject) : gossip_case_of(g, subject);
     if (c == NULL)
         return;
-    for (uint32_t i = 0; i < c->count;) {
-        if (c->opinions[i].opinion == GOSSIP_OPINION_DEGRADED)
-            i++;
-        else
-            opinion_remove(g, c, i);
-    }
+    for (uint32_t i = 0; i < c->count;)
+        i += c->opinions[i].opinion == GOSSIP_OPINION_DEGRADED ||
+             gossip_opinion_withdraw(g, now, c, i);
     c->first = PPN_NEVER;
     c->suspected = PPN_NEVER;
     c->refused = PPN_NEVER;
@@ -430,6 +334,20 @@ void gossip_case_refuted(struct gossip *g, struct ppn_instant now, uint16_t subj
     }
     c->next = now;
     g->case_next = ppn_earlier(g->case_next, now);
+}
+
+/* The state of one that showed itself: what was said of its link stands. */
+void gossip_case_returned(struct gossip *g, struct ppn_instant now, uint16_t subject)
+{
+    struct gossip_case *c = gossip_case_of(g, subject);
+    bool bad = false;
+    if (c != NULL) {
+        struct tally tally = take(g, now, c);
+        bad = ppn_before(now, c->held) ||
+              (tally.degraded > 0 && tally.degraded >= suspect_quorum(tally.live));
+    }
+    gossip_state_set(g, now, subject, bad ? GOSSIP_SUSPECT : GOSSIP_ALIVE,
+                     bad ? GOSSIP_CAUSE_DEGRADED : GOSSIP_CAUSE_NONE);
 }
 
 static bool too_early(const struct gossip *g, struct ppn_instant now, uint16_t subject)
@@ -487,13 +405,13 @@ void gossip_opine(struct gossip *g, struct ppn_instant now, uint16_t subject,
 {
     if (!g->may_send || !worth_saying(g, now, subject, opinion))
         return;
-    struct gossip_case *c = case_open(g, subject);
+    struct gossip_case *c = gossip_case_open(g, subject);
     uint32_t record = c == NULL ? 0 : verdict_make(g, subject, opinion);
     if (record == 0)
         return;
     struct gossip_opinion_entry entry = {
         .accuser = g->self, .opinion = (uint8_t)opinion, .record = record, .heard = now};
-    opinion_place(g, c, &entry);
+    gossip_opinion_place(g, c, &entry);
     if (c->published || opinion == GOSSIP_OPINION_REFUSED || gossip_is_lost(&g->slots[subject]))
         gossip_queue_add(g, now, subject, GOSSIP_ITEM_VERDICT, g->self);
     uint16_t observers[GOSSIP_TARGETS_MAX];
@@ -518,7 +436,7 @@ void gossip_opinion_heard(struct gossip *g, struct ppn_instant now, uint16_t fro
         return;
     struct gossip_opinion_entry entry = {
         .accuser = from, .opinion = GOSSIP_OPINION_OK, .record = 0, .heard = now};
-    opinion_place(g, c, &entry);
+    gossip_opinion_place(g, c, &entry);
 }
 
 /* An accusation binds an incarnation: older ones are void, and nobody may accuse one that its
@@ -558,7 +476,7 @@ void gossip_verdict_receive(struct gossip *g, struct ppn_instant now, uint16_t f
         gossip_pool_record_release(g->pool, record);
         return;
     }
-    struct gossip_case *c = case_open(g, subject);
+    struct gossip_case *c = gossip_case_open(g, subject);
     if (c == NULL) {
         gossip_pool_record_release(g->pool, record);
         return;
@@ -568,7 +486,7 @@ void gossip_verdict_receive(struct gossip *g, struct ppn_instant now, uint16_t f
                                          .health = item->health,
                                          .record = record,
                                          .heard = now};
-    opinion_place(g, c, &entry);
+    gossip_opinion_place(g, c, &entry);
     /* Coming from a third, it is out in the open, and so must be what speaks against it. */
     if (from != accuser && item->opinion != GOSSIP_OPINION_OK)
         c->published = true;

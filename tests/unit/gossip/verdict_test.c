@@ -185,6 +185,67 @@ Test(gossip_verdict, a_refutation_voids_what_was_said)
     lone_close(&lone);
 }
 
+/* Signed by each of the first `count` of the observers. */
+static void all_say(struct lone_core *lone, const uint32_t observers[8], uint32_t count,
+                    uint32_t subject, uint32_t incarnation, enum gossip_opinion opinion)
+{
+    for (uint32_t i = 0; i < count; i++)
+        lone_item(lone, observers[i],
+                  lone_verdict(lone, observers[i], subject, 1, incarnation, opinion));
+}
+
+static uint32_t seen_alive(const struct lone_core *lone, uint32_t subject)
+{
+    uint32_t times = 0;
+    for (uint32_t i = 0; i < lone->seen_count; i++)
+        times += lone->seen[i].kind == GOSSIP_DO_MEMBER &&
+                 ppn_node_id_equal(&lone->seen[i].node, &lone->ids[subject]) &&
+                 lone->seen[i].state == GOSSIP_ALIVE;
+    return times;
+}
+
+Test(gossip_verdict, a_refutation_leaves_a_bad_link_bad)
+{
+    static struct lone_core lone;
+    uint32_t observers[8];
+    lone_meet(&lone, 40);
+    uint32_t subject = with_eight_observers(&lone, observers);
+    all_say(&lone, observers, 4, subject, 1, GOSSIP_OPINION_DEGRADED);
+    cr_assert(lone_member(&lone, subject).cause == GOSSIP_CAUSE_DEGRADED);
+    for (uint32_t incarnation = 1; incarnation < 4; incarnation++) {
+        all_say(&lone, observers, 7, subject, incarnation, GOSSIP_OPINION_NO_ANSWER);
+        answer_for(&lone, subject, 700);
+        cr_assert(lone_member(&lone, subject).state == GOSSIP_DEAD);
+        lone_clear(&lone);
+        lone_item(&lone, subject,
+                  lone_life(&lone, subject, 1, incarnation + 1, GOSSIP_STANDING_ALIVE));
+        cr_assert(lone_member(&lone, subject).state == GOSSIP_SUSPECT);
+        cr_assert(lone_member(&lone, subject).cause == GOSSIP_CAUSE_DEGRADED);
+        cr_assert(seen_alive(&lone, subject) == 0, "not for a moment");
+    }
+    lone_close(&lone);
+}
+
+Test(gossip_verdict, a_bad_link_is_bad_until_its_accusers_say_otherwise)
+{
+    static struct lone_core lone;
+    uint32_t observers[8];
+    lone_meet(&lone, 40);
+    uint32_t subject = with_eight_observers(&lone, observers);
+    all_say(&lone, observers, 4, subject, 1, GOSSIP_OPINION_DEGRADED);
+    all_say(&lone, observers, 4, subject, 1, GOSSIP_OPINION_NO_ANSWER);
+    lone_item(&lone, subject, lone_life(&lone, subject, 1, 2, GOSSIP_STANDING_ALIVE));
+    cr_assert(lone_member(&lone, subject).state == GOSSIP_SUSPECT);
+    all_say(&lone, observers, 4, subject, 2, GOSSIP_OPINION_OK);
+    answer_for(&lone, 0, 100);
+    cr_assert(lone_member(&lone, subject).state == GOSSIP_ALIVE);
+    all_say(&lone, observers, 4, subject, 2, GOSSIP_OPINION_NO_ANSWER);
+    cr_assert(lone_member(&lone, subject).state == GOSSIP_SUSPECT);
+    lone_item(&lone, subject, lone_life(&lone, subject, 1, 3, GOSSIP_STANDING_ALIVE));
+    cr_assert(lone_member(&lone, subject).state == GOSSIP_ALIVE, "what was taken back is gone");
+    lone_close(&lone);
+}
+
 Test(gossip_verdict, nobody_accuses_what_was_never_signed)
 {
     struct lone_core lone;
