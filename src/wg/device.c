@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/assert.h"
 #include "base/log.h"
@@ -13,6 +14,7 @@
 #include "os/os_clock.h"
 #include "os/os_file.h"
 #include "os/os_loop.h"
+#include "os/os_process.h"
 #include "wg/device_internal.h"
 
 enum {
@@ -21,7 +23,7 @@ enum {
     SOCKET_POLL_MS = 20,
     SOCKET_WAIT_MS = 5000,
     LEFTOVER_POLL_MS = 100,
-    LEFTOVER_WAIT_MS = 3000,
+    LEFTOVER_WAIT_MS = 2 * WG_OUTLIVES_MS,
     RESTART_MIN_MS = 200,
     RESTART_MAX_MS = 10000,
     EARLY_ENDS_MAX = 4, /* of wireguard-go before it was ever up: then it never will be */
@@ -219,16 +221,20 @@ static void daemon_ended(void *context, const struct os_child_result *result)
     device->restart = ppn_ms(next < RESTART_MAX_MS ? next : RESTART_MAX_MS);
 }
 
-/* In the foreground, and ended by the kernel when this process dies, however that happens: a
- * wireguard-go without its daemon would keep peers that the log may have revoked. The variable
- * silences its advice to use the kernel's module. */
+/* In the foreground, and ended when this process dies, however that happens: a wireguard-go without
+ * its daemon would keep peers that the log may have revoked. Not in the same moment, though, see
+ * hold_main.c. The variable silences its advice to use the kernel's module. */
 static void start_daemon(struct wg_device *device)
 {
     static const char *const environment[] = {
         "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "WG_PROCESS_FOREGROUND=1", NULL};
-    const char *argv[] = {
-        "setpriv", "--pdeathsig", "KILL", "wireguard-go", "-f", device->config.interface, NULL};
+    char hold[OS_PROGRAM_MAX], self[16], grace_ms[16];
+    os_process_program("ppn-hold", hold);
+    snprintf(self, sizeof(self), "%d", (int)getpid());
+    snprintf(grace_ms, sizeof(grace_ms), "%d", WG_OUTLIVES_MS);
+    const char *argv[] = {hold, self, grace_ms, "wireguard-go", "-f", device->config.interface,
+                          NULL};
     struct os_child_config config = {
         .argv = argv, .environment = environment, .output = OS_CHILD_INHERIT};
     struct ppn_failure failure = {0};

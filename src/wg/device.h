@@ -18,8 +18,9 @@
  * MTU; such routes have a protocol number of ours and are flushed at the start.
  *
  * A kernel interface outlives the daemon, and with it the sessions, so that a restart interrupts
- * nothing: open adopts it. wireguard-go dies with the daemon. wg_device_close(remove=true) takes
- * away what open made. The private key goes to the tools through a pipe, never in arguments. */
+ * nothing: open adopts it. wireguard-go ends WG_OUTLIVES_MS after a daemon that was killed.
+ * wg_device_close(remove=true) takes away what open made. The private key goes to the tools through
+ * a pipe, never in arguments. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -30,7 +31,13 @@
 struct os_loop;
 struct wg_device;
 
-enum { WG_INTERFACE_MAX = 15, WG_PATH_MAX = 255 };
+enum {
+    WG_INTERFACE_MAX = 15,
+    WG_PATH_MAX = 255,
+    /* Long enough for every observer's next probe (gossip's period is half a second), and over
+     * before the service manager starts the next daemon (dist/ppn-node.service.in: 2 s). */
+    WG_OUTLIVES_MS = 1500
+};
 
 enum wg_mode { WG_MODE_AUTO, WG_MODE_KERNEL, WG_MODE_USERSPACE, WG_MODE_PLAIN };
 
