@@ -117,6 +117,8 @@ bool cli_target(char *target, size_t capacity, const char *folder, const char *n
 int cli_simple(struct cli *cli, enum api_method method, const char *target, json_t *body,
                json_t **answer);
 
+/* One line of JSON on standard output; takes `answer` over. */
+void cli_print_json(json_t *answer);
 /* Flushes standard output; CLI_FAILED when that failed (a full disk, a closed pipe). */
 int cli_finish(int code);
 

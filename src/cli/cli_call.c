@@ -116,6 +116,13 @@ int cli_simple(struct cli *cli, enum api_method method, const char *target, json
     return code;
 }
 
+void cli_print_json(json_t *answer)
+{
+    (void)json_dumpf(answer, stdout, JSON_COMPACT);
+    (void)putchar('\n');
+    json_decref(answer);
+}
+
 int cli_finish(int code)
 {
     bool failed = fflush(stdout) != 0 || ferror(stdout) != 0;

@@ -163,10 +163,7 @@ static void print_admins_json(const struct admission *log)
                                                     admin->name, "key", key, "fingerprint", print,
                                                     "powers", may, "live", admin->live));
     }
-    json_t *answer = json_pack("{s:i, s:o}", "schema", 1, "admins", list);
-    (void)json_dumpf(answer, stdout, JSON_COMPACT);
-    (void)printf("\n");
-    json_decref(answer);
+    cli_print_json(json_pack("{s:i, s:o}", "schema", 1, "admins", list));
 }
 
 int cmd_admins(struct cli *cli, int argc, char **argv)

@@ -36,12 +36,8 @@ static int open_keys(struct cli *cli, const struct compacting *asked, struct cli
 static int tell(struct cli *cli, const struct compacting *asked, uint32_t kept, uint32_t dropped)
 {
     if (cli->json) {
-        json_t *answer =
-            json_pack("{s:i, s:i, s:i, s:b}", "schema", 1, "kept", (int)kept, "dropped",
-                      (int)dropped, "done", (int)(!asked->dry_run && dropped > 0));
-        (void)json_dumpf(answer, stdout, JSON_COMPACT);
-        (void)printf("\n");
-        json_decref(answer);
+        cli_print_json(json_pack("{s:i, s:i, s:i, s:b}", "schema", 1, "kept", (int)kept, "dropped",
+                                 (int)dropped, "done", (int)(!asked->dry_run && dropped > 0)));
         return CLI_OK;
     }
     if (dropped == 0)

@@ -162,10 +162,7 @@ static void print_json(const struct admission *log)
     json_t *list = json_array();
     for (uint32_t i = 0; show(log, i, &shown); i++)
         (void)json_array_append_new(list, invite_json(log, &shown));
-    json_t *answer = json_pack("{s:i, s:o}", "schema", 1, "invites", list);
-    (void)json_dumpf(answer, stdout, JSON_COMPACT);
-    (void)printf("\n");
-    json_decref(answer);
+    cli_print_json(json_pack("{s:i, s:o}", "schema", 1, "invites", list));
 }
 
 int cmd_invites(struct cli *cli, int argc, char **argv)
