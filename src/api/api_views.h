@@ -79,7 +79,7 @@ struct api_relay_view {
 
 /* What the admission log proves to be wrong. */
 struct api_alarm_view {
-    const char *code; /* "frozen", "contradiction", "seal-conflict" */
+    const char *code; /* "frozen", "contradiction", "seal-conflict", "clone" */
     const char *text; /* what is wrong */
     const char *fix;  /* what to do */
 };

@@ -57,6 +57,21 @@ static void add_contradicted(const struct node *node, const struct admission_con
         who, (unsigned long long)key->seq);
 }
 
+static void add_cloned(const struct node *node, const struct ppn_node_id *id,
+                       struct node_alarms *alarms)
+{
+    struct node_member member;
+    char print[PPN_FINGERPRINT_TEXT], fix[NODE_ALARM_TEXT];
+    if (!node_member_by_id(node, id, &member))
+        return;
+    ppn_fingerprint(id, print);
+    (void)snprintf(fix, sizeof(fix), "ppn revoke %s; the right machine joins anew with a new key",
+                   print);
+    add(alarms, "clone", fix,
+        "two machines speak with the key of node %s (%s): a disk or a state directory was copied",
+        member.name, print);
+}
+
 void node_alarms_read(const struct node *node, struct node_alarms *alarms)
 {
     struct admission_alarms found;
@@ -75,6 +90,10 @@ void node_alarms_read(const struct node *node, struct node_alarms *alarms)
             (unsigned long long)found.seal_conflict);
     for (uint32_t i = 0; i < found.contradicted_count; i++)
         add_contradicted(node, &found.contradicted[i], alarms);
+    struct ppn_node_id clones[NODE_CLONES_MAX];
+    uint32_t count = node->gossip == NULL ? 0 : node_gossip_clones(node->gossip, clones);
+    for (uint32_t i = 0; i < count; i++)
+        add_cloned(node, &clones[i], alarms);
 }
 
 bool node_alarms_has(const struct node_alarms *alarms, const struct api_alarm_view *alarm)

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: ISC
 #pragma once
 
-/* What the admission log proves to be wrong, in words for people. It is read from the log each time
- * and kept nowhere, so a restart loses nothing. */
+/* What is proven to be wrong, in words for people. What the admission log proves is read from it
+ * each time and kept nowhere, so a restart loses nothing; a key in two machines shows again when
+ * the two speak again. */
 
 #include "admission/query_alarms.h"
 #include "api/api_views.h"
+#include "node/gossip.h"
 
 struct node;
 
-enum { NODE_ALARMS_MAX = ADMISSION_CONTRADICTED_MAX + 2, NODE_ALARM_TEXT = 320 };
+enum { NODE_ALARMS_MAX = ADMISSION_CONTRADICTED_MAX + 2 + NODE_CLONES_MAX, NODE_ALARM_TEXT = 320 };
 
 struct node_alarms {
     uint32_t count;

@@ -6,6 +6,7 @@
 
 #include "base/assert.h"
 #include "base/log.h"
+#include "node/events.h"
 #include "node/node.h"
 #include "node/notify.h"
 #include "os/os_address.h"
@@ -37,6 +38,9 @@ struct node_gossip {
     uint32_t epoch;
     struct change *changes;
     uint32_t change_count, change_capacity;
+    struct ppn_node_id clones[NODE_CLONES_MAX];
+    uint32_t clone_count;
+    bool clone_untold;
 };
 
 static struct ppn_slice view_key(uint8_t key[static VIEW_KEY_SIZE], const struct ppn_node_id *node,
@@ -107,15 +111,30 @@ static void keep_change(struct node_gossip *gossip, const struct gossip_action *
     os_defer(gossip->node->loop, &gossip->tell);
 }
 
+/* The alarm stands until the next start, or until the member is revoked. */
+static void keep_clone(struct node_gossip *gossip, const struct ppn_node_id *node)
+{
+    for (uint32_t i = 0; i < gossip->clone_count; i++)
+        if (ppn_node_id_equal(&gossip->clones[i], node))
+            return;
+    if (gossip->clone_count == NODE_CLONES_MAX)
+        return;
+    gossip->clones[gossip->clone_count++] = *node;
+    gossip->clone_untold = true;
+    os_defer(gossip->node->loop, &gossip->tell);
+}
+
 static void report(struct node_gossip *gossip, const struct gossip_action *action)
 {
     char scratch[PPN_FINGERPRINT_TEXT];
     const char *name = node_member_name(gossip->node, &action->node, scratch);
-    if (action->kind == GOSSIP_DO_CLONE)
+    if (action->kind == GOSSIP_DO_CLONE) {
         ppn_log(PPN_LOG_ERROR, "key-cloned",
                 "node=%s text=\"two machines speak with this node's key: revoke it\"", name);
-    else
+        keep_clone(gossip, &action->node);
+    } else {
         ppn_log(PPN_LOG_WARN, "gossip-forged", "from=%s", name);
+    }
 }
 
 static void carry_out(struct node_gossip *gossip, const struct gossip_action *action)
@@ -170,6 +189,9 @@ static void tell_changes(void *context)
         node_notify_gossip(gossip->node, &told);
     }
     gossip->change_count = 0;
+    if (gossip->clone_untold)
+        node_events_alarms(gossip->node->events);
+    gossip->clone_untold = false;
 }
 
 /* The timer only posts the tick: what waits in the socket is read first. */
@@ -342,6 +364,13 @@ void node_gossip_leave(struct node_gossip *gossip)
 {
     struct gossip_event event = {.kind = GOSSIP_EVENT_LEAVE};
     step(gossip, &event);
+}
+
+uint32_t node_gossip_clones(const struct node_gossip *gossip,
+                            struct ppn_node_id nodes[static NODE_CLONES_MAX])
+{
+    memcpy(nodes, gossip->clones, sizeof(gossip->clones));
+    return gossip->clone_count;
 }
 
 const struct gossip *node_gossip_core(const struct node_gossip *gossip)

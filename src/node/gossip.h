@@ -9,6 +9,8 @@
 struct node;
 struct node_gossip;
 
+enum { NODE_CLONES_MAX = 8 };
+
 /* Restores the persisted view and adds the log's members. */
 enum ppn_error node_gossip_open(struct node *node, struct node_gossip **gossip,
                                 struct ppn_failure *failure) PPN_CHECK;
@@ -27,4 +29,7 @@ void node_gossip_members(struct node_gossip *gossip, const struct ppn_node_id *n
                          uint32_t count, bool added);
 /* Says goodbye; the datagrams are out when it returns. */
 void node_gossip_leave(struct node_gossip *gossip);
+/* Members under whose keys two machines spoke since the start, this node perhaps among them. */
+uint32_t node_gossip_clones(const struct node_gossip *gossip,
+                            struct ppn_node_id nodes[static NODE_CLONES_MAX]);
 const struct gossip *node_gossip_core(const struct node_gossip *gossip);
