@@ -45,13 +45,26 @@ within() { # SECONDS COMMAND...
         sleep 0.2
     done
 }
-tiny_image() {
+# Builds an image that is missing, or older than the file NEWER; tests beside this one wait for it.
+image_built() { # IMAGE NEWER BUILDER [ARGUMENT...]
+    local image=$1 newer=$2 builder=$3 lock
+    shift 3
     mkdir -p "$PPN_IMAGES"
-    if [ ! -e "$PPN_IMAGES/tiny.qcow2" ]; then
-        say "building the tiny image"
-        "$root/tools/image-tiny" "$PPN_IMAGES/tiny.qcow2" || fail "image-tiny"
+    exec {lock}>"$PPN_IMAGES/.lock"
+    flock "$lock"
+    if [ ! -e "$image" ] || [ "$newer" -nt "$image" ]; then
+        say "building $(basename "$image")"
+        "$root/tools/$builder" "$image" "$@" {lock}>&- || fail "$builder"
     fi
+    exec {lock}>&-
+}
+tiny_image() { # [NODE]
+    image_built "$PPN_IMAGES/tiny.qcow2" "$root/tools/image-tiny" image-tiny
     on "${1:-n1}" ppn image add "$PPN_IMAGES/tiny.qcow2" --name tiny || fail "image add"
+}
+authority_image() { # sets $image
+    image=$PPN_IMAGES/authority.qcow2
+    image_built "$image" "$PPN_BIN/ppn-admin" image-authority --admin "$PPN_BIN/ppn-admin"
 }
 # The command fails and says why.
 refuses() { # PATTERN COMMAND...
