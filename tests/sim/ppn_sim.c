@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "scenario.h"
 #include "sim_commit.h"
@@ -11,21 +12,21 @@
 /* ppn-sim: whole networks of the real cores on virtual time.
  *
  *   ppn-sim --nodes N --seed S [--loss PERCENT] [--minutes M] [--scenario NAME]
- *   ppn-sim --seeds A..B [--nodes N] ...
+ *   ppn-sim --seeds N|A..B [--nodes N] ...
  *   ppn-sim --pinned FILE [--write]
  *
  * First line: seed (or what is run) and commit. Last line of a single run: one JSON object. Exit 1
  * when an invariant broke. The same seed gives the same trace hash everywhere. */
 
 static const char usage[] =
-    "usage: ppn-sim [--nodes N] [--seed S | --seeds A..B] [--loss PERCENT] [--minutes M]\n"
+    "usage: ppn-sim [--nodes N] [--seed S | --seeds N|A..B] [--loss PERCENT] [--minutes M]\n"
     "               [--scenario NAME] [--story]\n"
     "       ppn-sim --pinned FILE [--write]\n"
     "\n"
     "Whole networks of the real cores on virtual time. Everything random comes from the seed.\n"
     "  --nodes N         2 to 16384; without it, as the scenario likes\n"
     "  --seed S          one run; ends with one line of JSON (-1: not measured)\n"
-    "  --seeds A..B      many runs; names the seeds that failed\n"
+    "  --seeds N|A..B    many runs, seeds 1 to N or A to B; names the seeds that failed\n"
     "  --loss PERCENT    of every packet, each way\n"
     "  --minutes M       of virtual time, after the network has settled\n"
     "  --story           prints every change of state that any node sees\n"
@@ -48,7 +49,10 @@ static bool range(const char *text, uint64_t *first, uint64_t *last)
 {
     char copy[64];
     const char *dots = strstr(text, "..");
-    if (dots == NULL || strlen(text) >= sizeof(copy))
+    *first = 1;
+    if (dots == NULL)
+        return number(text, UINT64_MAX, last) && *last > 0;
+    if (strlen(text) >= sizeof(copy))
         return false;
     snprintf(copy, sizeof(copy), "%.*s", (int)(dots - text), text);
     return number(copy, UINT64_MAX, first) && number(dots + 2, UINT64_MAX, last) && *first <= *last;
@@ -128,6 +132,10 @@ static int run_many(struct command *command)
     for (uint64_t seed = command->first;; seed++, runs++) {
         struct scenario_result result;
         command->options.seed = seed;
+        if (isatty(STDERR_FILENO))
+            fprintf(stderr, "\rseed %llu of %llu..%llu, %llu failed ", (unsigned long long)seed,
+                    (unsigned long long)command->first, (unsigned long long)command->last,
+                    (unsigned long long)failed);
         scenario_run(&command->options, &result);
         if (result.invariants_broken > 0) {
             printf("seed %llu: %s\n", (unsigned long long)seed, result.first_broken);
@@ -136,6 +144,8 @@ static int run_many(struct command *command)
         if (seed == command->last)
             break;
     }
+    if (isatty(STDERR_FILENO))
+        fputs("\r", stderr);
     printf("{\"schema\":1,\"first\":%llu,\"last\":%llu,\"failed\":%llu}\n",
            (unsigned long long)command->first, (unsigned long long)command->last,
            (unsigned long long)failed);
@@ -249,10 +259,12 @@ int main(int argc, char **argv)
                                             {NULL, 0, NULL, 0}};
     struct command command = {
         .options = {.nodes = 0, .seed = 1, .scenario = "crash", .minutes = 0}};
-    for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+    int at = 0;
+    for (int option; (option = getopt_long(argc, argv, "", options, &at)) != -1;) {
         if (!option_read(&command, option, optarg)) {
-            fputs(usage, stderr);
-            scenario_list(stderr);
+            if (option != '?')
+                fprintf(stderr, "ppn-sim: --%s cannot be '%s'; see ppn-sim --help\n",
+                        options[at].name, optarg);
             return 2;
         }
     }
@@ -280,6 +292,7 @@ int main(int argc, char **argv)
         return run_many(&command);
     struct scenario_result result;
     command.options.stop = &stop_asked;
+    command.options.progress = isatty(STDERR_FILENO) ? stderr : NULL;
     signal(SIGTERM, on_signal);
     signal(SIGINT, on_signal);
     scenario_run(&command.options, &result);

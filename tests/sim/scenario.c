@@ -104,7 +104,12 @@ static void loads_for(struct run *run, struct ppn_duration time)
     struct world *w = run->world;
     struct ppn_instant end = ppn_after(w->now, time);
     int64_t step = 30000000000 / (int64_t)w->options.nodes;
+    int64_t from_ns = w->now.ns, told_s = -1;
     while (ppn_before(w->now, end) && !run->result->stopped) {
+        int64_t at_s = (w->now.ns - from_ns) / 1000000000;
+        if (run->options->progress != NULL && at_s != told_s)
+            fprintf(run->options->progress, "\r%lld of %lld virtual seconds ",
+                    (long long)(told_s = at_s), (long long)(time.ns / 1000000000));
         run->result->stopped = run->options->stop != NULL && *run->options->stop != 0;
         struct ppn_instant next = ppn_after(
             w->now, ppn_ns(step / 2 + (int64_t)ppn_random_below(&w->random, (uint64_t)step)));
@@ -117,6 +122,8 @@ static void loads_for(struct run *run, struct ppn_duration time)
             load[i] = (uint8_t)ppn_random_u64(&w->random);
         world_body(w, node, GOSSIP_PLANE_LOAD, ppn_slice(load, sizeof(load)));
     }
+    if (run->options->progress != NULL)
+        fputs("\r", run->options->progress);
 }
 
 /* What a start of many at once leaves to be told is over: what is measured from here on is a

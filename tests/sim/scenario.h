@@ -18,6 +18,7 @@ struct scenario_options {
     FILE *story;
     /* Set from outside (a signal), a long run ends with what it has measured so far; or NULL. */
     const volatile sig_atomic_t *stop;
+    FILE *progress; /* a terminal that is told how far idle and loss are; or NULL */
 };
 
 /* Where nothing else is said, -1 is "not measured". */
