@@ -122,7 +122,7 @@ struct gossip_probe {
 /* Whom I observe, and how my last 32 pings to it fared (a set bit is a lost one). */
 struct gossip_target {
     uint16_t index;
-    uint8_t seen;
+    uint8_t seen;  /* so many of them there were */
     bool degraded; /* has lost most of them and not yet recovered */
     uint32_t lost;
 };
@@ -334,7 +334,8 @@ void gossip_opinion_heard(struct gossip *g, struct ppn_instant now, uint16_t fro
                           uint16_t subject);
 void gossip_verdict_receive(struct gossip *g, struct ppn_instant now, uint16_t accuser,
                             const struct gossip_item *item);
-void gossip_case_refuted(struct gossip *g, struct ppn_instant now, uint16_t subject, bool was_lost);
+void gossip_case_refuted(struct gossip *g, struct ppn_instant now, uint16_t subject, bool was_lost,
+                         bool anew);
 void gossip_case_returned(struct gossip *g, struct ppn_instant now, uint16_t subject);
 void gossip_case_void(struct gossip *g, struct ppn_instant now, struct ppn_duration late);
 void gossip_case_tick(struct gossip *g, struct ppn_instant now);

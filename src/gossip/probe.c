@@ -22,7 +22,6 @@ enum {
     HISTORY = 32,
     HISTORY_BAD = 24, /* of 32 pings lost: DEGRADED; 80 % loss shows, 40 % both ways does not */
     HISTORY_GOOD = 14,
-    LOSS_EVERYWHERE = 500000,
     SILENT_PINGS = 25 /* in a row, until who loses most is missed altogether */
 };
 
@@ -267,17 +266,31 @@ static void history_add(struct gossip *g, uint16_t index, uint32_t lost, bool an
     target->seen = (uint8_t)(seen > HISTORY ? HISTORY : seen);
 }
 
-/* Whether it loses most of my pings, with some inertia both ways. */
+/* Where most of those I observe lose my pings, it is not they that are bad. */
+static bool bad_everywhere(const struct gossip *g)
+{
+    uint32_t bad = 0;
+    for (uint32_t i = 0; i < g->target_count; i++)
+        bad += bits(g->targets[i].lost) >= HISTORY_GOOD;
+    return 2 * bad > g->target_count;
+}
+
+/* Whether it loses most of my pings, with some inertia both ways. A member that was lost meanwhile
+ * has a fresh history here, which is no better than what this node said of it before: one answer
+ * proves no link good. */
 static bool degraded(struct gossip *g, uint16_t index)
 {
+    const struct gossip_opinion_entry *mine = gossip_opinion_by(g, index, g->self);
+    bool said = mine != NULL && mine->opinion == GOSSIP_OPINION_DEGRADED;
     struct gossip_target *target = target_of(g, index);
     if (target == NULL)
-        return false;
-    /* Where I lose half of everything, it is not this one that is bad. */
-    if (g->loss >= LOSS_EVERYWHERE || bits(target->lost) < HISTORY_GOOD)
+        return said;
+    if (bad_everywhere(g))
         target->degraded = false;
     else if (bits(target->lost) >= HISTORY_BAD)
         target->degraded = true;
+    else if (bits(target->lost) < HISTORY_GOOD)
+        target->degraded = said && target->seen < HISTORY;
     return target->degraded;
 }
 
@@ -312,7 +325,7 @@ void gossip_probe_acked(struct gossip *g, struct ppn_instant now, uint16_t index
         g->health--;
     struct gossip_slot *slot = &g->slots[index];
     if (gossip_is_lost(slot)) {
-        gossip_case_refuted(g, now, index, true);
+        gossip_case_refuted(g, now, index, true, false);
         gossip_case_returned(g, now, index);
         gossip_probe_heal(g, now);
     }
@@ -392,7 +405,9 @@ void gossip_probe_checked(struct gossip *g, struct ppn_instant now, uint16_t fro
     if (packet->of.check.outcome == GOSSIP_OUTCOME_REACHED)
         gossip_opinion_heard(g, now, from, subject);
     struct gossip_probe *probe = probe_to(g, subject);
-    if (probe == NULL || (packet->probe != probe->number && packet->probe != probe->former))
+    bool former = probe != NULL && probe->former != 0 && packet->probe == probe->former;
+    if (probe == NULL || (packet->probe != probe->number && !former) ||
+        !gossip_may_observe(g, from, subject))
         return;
     if (probe->nacks_due > 0)
         probe->nacks_due--;
@@ -480,10 +495,14 @@ static void probe_run(struct gossip *g, struct ppn_instant now, struct gossip_pr
         tell_askers(g, probe, GOSSIP_OUTCOME_PENDING);
     }
     if (ppn_due(probe->next, now)) {
+        /* Who is asked does not ask on, or each death would be asked about by all of all. But one
+         * that others reach and this node does not would be called gone by those who were asked. */
+        bool cut = probe->kind == GOSSIP_PROBE_CHECK &&
+                   (g->slots[probe->index].flags & SLOT_PATH_DEGRADED) != 0;
         send_try(g, now, probe);
-        if (probe->kind != GOSSIP_PROBE_CHECK && probe->tries == ASK_SOME_TRY)
+        if ((probe->kind != GOSSIP_PROBE_CHECK || cut) && probe->tries == ASK_SOME_TRY)
             ask_fellows(g, probe, false);
-        if (probe->kind == GOSSIP_PROBE_RING && probe->tries == ASK_ALL_TRY)
+        if ((probe->kind == GOSSIP_PROBE_RING || cut) && probe->tries == ASK_ALL_TRY)
             ask_fellows(g, probe, true);
     }
 }

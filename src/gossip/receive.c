@@ -63,7 +63,7 @@ void gossip_receive(struct gossip *g, struct ppn_instant now, uint16_t from,
     g->counters.packets_received++;
     gossip_heard(g, now, from);
     /* Items before the header's own business: an ACK's refutation counts before its answer. */
-    for (uint32_t i = 0; i < packet->item_count; i++)
+    for (uint32_t i = 0; i < packet->item_count && g->may_send; i++)
         gossip_item_receive(g, now, from, packet->items[i]);
     if (!g->may_send)
         return;

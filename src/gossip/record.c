@@ -114,11 +114,11 @@ static void report_body(struct gossip *g, uint16_t index, enum gossip_item_kind 
 
 /* A newer life of another member: the one thing that takes back what was said of the former. */
 static void life_took_effect(struct gossip *g, struct ppn_instant now, uint16_t index,
-                             enum gossip_standing standing)
+                             enum gossip_standing standing, bool anew)
 {
     struct gossip_slot *slot = &g->slots[index];
     bool was_lost = gossip_is_lost(slot);
-    gossip_case_refuted(g, now, index, was_lost);
+    gossip_case_refuted(g, now, index, was_lost, anew);
     if (standing == GOSSIP_STANDING_LEFT) {
         gossip_state_set(g, now, index, GOSSIP_LEFT, GOSSIP_CAUSE_NONE);
         return;
@@ -177,8 +177,9 @@ static void self_receive(struct gossip *g, struct ppn_instant now, uint16_t from
     if (!gossip_item_verify(g, from, item, g->self, &record))
         return;
     gossip_pool_record_release(g->pool, record);
-    bool first = !g->relearned && ppn_between(g->started_at, now).ns < ppn_ms(GOSSIP_RELEARN_MS).ns;
-    if (!first)
+    /* Peers with views of different age may teach a lost store more than once. */
+    bool within = ppn_between(g->started_at, now).ns < ppn_ms(GOSSIP_RELEARN_MS).ns;
+    if (!within || (g->relearned && item->epoch == g->epoch))
         gossip_act(g, GOSSIP_DO_CLONE, g->self);
     g->relearned = true;
     g->epoch = item->epoch == UINT32_MAX ? UINT32_MAX : item->epoch + 1;
@@ -216,12 +217,13 @@ static void member_item(struct gossip *g, struct ppn_instant now, uint16_t from,
     uint32_t record;
     if (!gossip_item_verify(g, from, item, author, &record))
         return;
+    bool anew = item->epoch > gossip_epoch_of(g, author);
     record_set(g, author, item->kind, record);
     gossip_queue_add(g, now, author, item->kind, POOL_INDEX_NONE);
     if (item->kind != GOSSIP_ITEM_LOAD)
         persist(g, author, item->kind, record);
     if (item->kind == GOSSIP_ITEM_LIFE)
-        life_took_effect(g, now, author, item->standing);
+        life_took_effect(g, now, author, item->standing, anew);
     else
         report_body(g, author, item->kind);
 }

@@ -7,10 +7,12 @@
  * computed by each node for itself from the opinions it holds; there is no message that says
  * "dead".
  *
- * With `live` observers to be heard, SUSPECT takes about three eighths of them, at least two; DEAD
- * takes three quarters, and GOSSIP_REFUTE_MS in which the subject could have answered. Both numbers
- * are Rapid's watermarks L and H scaled to the observers that are there. Where the others say
- * nothing at all for GOSSIP_LONE_MS, only those who spoke count: with two nodes, or behind a broken
+ * With `live` observers to be heard, SUSPECT takes about three eighths of them, at least two, who
+ * hear nothing, or more than half who say that the link is bad: a few pairs that do not reach each
+ * other are nobody's fault, and may stay like that for good. DEAD takes three quarters, and
+ * GOSSIP_REFUTE_MS in which the subject could have answered. The quorums are Rapid's watermarks L
+ * and H scaled to the observers that are there. Where the others say nothing at all for
+ * GOSSIP_LONE_MS, only those who spoke count, but for bad links: with two nodes, or behind a broken
  * switch, nobody else ever will. A side that does not hold a majority says UNREACHABLE instead of
  * DEAD. */
 
@@ -18,6 +20,7 @@ enum { HEALTH_POOR = 6, JUDGE_AGAIN_MS = 1000, ACCUSE_AGAIN_MS = 10000, TELLERS 
 
 struct tally {
     uint32_t live, failing, refused, degraded, oks;
+    uint32_t observers; /* `live`, and those who say nothing for however long */
     struct ppn_instant next;
 };
 
@@ -30,6 +33,13 @@ static uint32_t suspect_quorum(uint32_t live)
 static uint32_t dead_quorum(uint32_t live)
 {
     return live <= 1 ? 1 : (3 * live + 3) / 4;
+}
+
+static bool suspicious(const struct tally *tally)
+{
+    uint32_t failing = tally->failing + tally->refused, accusers = failing + tally->degraded;
+    return accusers > 0 && accusers >= suspect_quorum(tally->live) &&
+           (failing >= suspect_quorum(tally->live) || 2 * accusers > tally->observers);
 }
 
 static void publish(struct gossip *g, struct ppn_instant now, struct gossip_case *c)
@@ -86,7 +96,7 @@ static struct tally take(struct gossip *g, struct ppn_instant now, struct gossip
         const struct gossip_opinion_entry *entry = &c->opinions[i];
         struct ppn_instant end = gossip_opinion_end(g, c, entry);
         if (ppn_due(end, now)) {
-            i += gossip_opinion_withdraw(g, now, c, i);
+            (void)gossip_opinion_withdraw(g, now, c, i);
             continue;
         }
         tally.next = ppn_earlier(tally.next, end);
@@ -107,9 +117,10 @@ static struct tally take(struct gossip *g, struct ppn_instant now, struct gossip
     /* One other's word with nothing from anybody else is hearsay: it may have been taken back in a
      * packet that never came. */
     bool enough = accusers >= 2 || (mine != NULL && mine->opinion != GOSSIP_OPINION_OK);
-    uint32_t observers = lone && enough ? 0 : gossip_observers_live(g, c->subject);
-    observers = !enough && observers < 2 ? 2 : observers;
-    tally.live = said > observers ? said : observers;
+    uint32_t there = gossip_observers_live(g, c->subject);
+    uint32_t awaited = lone && enough ? 0 : !enough && there < 2 ? 2 : there;
+    tally.live = said > awaited ? said : awaited;
+    tally.observers = tally.live > there ? tally.live : there;
     if (accusers == 0)
         c->first = PPN_NEVER;
     else if (c->first.ns == PPN_NEVER.ns)
@@ -168,8 +179,10 @@ static bool judge_refused(struct gossip *g, struct ppn_instant now, struct gossi
         return false;
     }
     publish(g, now, c);
-    if (c->refused.ns == PPN_NEVER.ns)
+    if (c->refused.ns == PPN_NEVER.ns) {
         c->refused = now;
+        tell_subject(g, c);
+    }
     struct ppn_instant end = ppn_after(c->refused, ppn_ms(GOSSIP_REFUSED_WINDOW_MS));
     end = ppn_before(end, g->caught_up) ? g->caught_up : end;
     if (!ppn_due(end, now)) {
@@ -184,13 +197,13 @@ static void judge_living(struct gossip *g, struct ppn_instant now, struct gossip
                          struct tally *tally)
 {
     struct gossip_slot *slot = &g->slots[c->subject];
-    uint32_t failing = tally->failing + tally->refused, accusers = failing + tally->degraded;
+    uint32_t failing = tally->failing + tally->refused;
     bool held = ppn_before(now, c->held);
     if (held)
         tally->next = ppn_earlier(tally->next, c->held);
     if (judge_refused(g, now, c, tally))
         return;
-    if (accusers == 0 || accusers < suspect_quorum(tally->live)) {
+    if (!suspicious(tally)) {
         c->suspected = PPN_NEVER;
         if (held && slot->state != GOSSIP_UNKNOWN)
             gossip_state_set(g, now, c->subject, GOSSIP_SUSPECT, GOSSIP_CAUSE_DEGRADED);
@@ -307,8 +320,10 @@ void gossip_case_void(struct gossip *g, struct ppn_instant now, struct ppn_durat
     g->differs_since = ppn_after(now, ppn_ms(-GOSSIP_SYNC_PATIENCE_MS));
 }
 
-/* The subject spoke under a higher incarnation, or answered: that it was silent is void. */
-void gossip_case_refuted(struct gossip *g, struct ppn_instant now, uint16_t subject, bool was_lost)
+/* The subject spoke under a higher incarnation, or answered: that it was silent is void. Under a
+ * higher epoch it began anew, and so does what is said of it: verdicts bind an epoch. */
+void gossip_case_refuted(struct gossip *g, struct ppn_instant now, uint16_t subject, bool was_lost,
+                         bool anew)
 {
     struct gossip_slot *slot = &g->slots[subject];
     bool died = was_lost && slot->state == GOSSIP_DEAD && slot->cause == GOSSIP_CAUSE_NO_ANSWER &&
@@ -316,9 +331,13 @@ void gossip_case_refuted(struct gossip *g, struct ppn_instant now, uint16_t subj
     struct gossip_case *c = died ? gossip_case_open(g, subject) : gossip_case_of(g, subject);
     if (c == NULL)
         return;
-    for (uint32_t i = 0; i < c->count;)
-        i += c->opinions[i].opinion == GOSSIP_OPINION_DEGRADED ||
-             gossip_opinion_withdraw(g, now, c, i);
+    for (uint32_t i = 0; i < c->count;) {
+        if (anew)
+            gossip_opinion_remove(g, c, i);
+        else
+            i += c->opinions[i].opinion == GOSSIP_OPINION_DEGRADED ||
+                 gossip_opinion_withdraw(g, now, c, i);
+    }
     c->first = PPN_NEVER;
     c->suspected = PPN_NEVER;
     c->refused = PPN_NEVER;
@@ -343,8 +362,7 @@ void gossip_case_returned(struct gossip *g, struct ppn_instant now, uint16_t sub
     bool bad = false;
     if (c != NULL) {
         struct tally tally = take(g, now, c);
-        bad = ppn_before(now, c->held) ||
-              (tally.degraded > 0 && tally.degraded >= suspect_quorum(tally.live));
+        bad = ppn_before(now, c->held) || suspicious(&tally);
     }
     gossip_state_set(g, now, subject, bad ? GOSSIP_SUSPECT : GOSSIP_ALIVE,
                      bad ? GOSSIP_CAUSE_DEGRADED : GOSSIP_CAUSE_NONE);

@@ -35,7 +35,7 @@ struct node_gossip {
     struct os_timer timer;
     struct os_closure tick;
     struct os_closure tell;
-    uint32_t epoch;
+    uint32_t epoch, epochs_under_way;
     struct change *changes;
     uint32_t change_count, change_capacity;
     struct ppn_node_id clones[NODE_CLONES_MAX];
@@ -77,6 +77,9 @@ static void epoch_persisted(void *context, enum ppn_error error)
                    "cannot write the epoch of this start; free space in the state directory");
         return;
     }
+    /* An earlier one of two: the later is the one to go on under. */
+    if (--gossip->epochs_under_way > 0)
+        return;
     struct gossip_event event = {.kind = GOSSIP_EVENT_EPOCH_PERSISTED, .epoch = gossip->epoch};
     step(gossip, &event);
 }
@@ -87,6 +90,7 @@ static void persist_epoch(struct node_gossip *gossip, uint32_t epoch)
     struct ppn_writer writer = ppn_writer(value, sizeof(value));
     struct store_batch batch;
     gossip->epoch = epoch;
+    gossip->epochs_under_way++;
     ppn_write_u32(&writer, epoch);
     store_batch_init(&batch);
     store_batch_put(&batch, STORE_META, ppn_slice(epoch_key, sizeof(epoch_key) - 1),

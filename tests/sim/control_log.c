@@ -9,7 +9,7 @@
 #include "control_internal.h"
 #include "control_log_internal.h"
 
-enum { BATCH_MAX = 64, FOUNDERS_PERCENT = 60, REVOKE_NODES_LEAST = 5 };
+enum { BATCH_MAX = 64, FOUNDERS_PERCENT = 60, REVOKE_NODES_LEAST = 5, MISSING_MAX = 16 };
 
 struct log_call {
     enum call_kind kind;
@@ -357,14 +357,30 @@ static bool gossip_agrees(const struct control *c, uint32_t index)
     return count == c->log->nodes[index].member_count;
 }
 
+/* Whether it waits for an entry that some member has. What only a node had that was revoked, or
+ * that never returned, is waited for in vain, and rightly so. */
+static bool lags(const struct control *c, uint32_t index)
+{
+    struct ppn_hash missing[MISSING_MAX];
+    const struct control_log *l = c->log;
+    uint32_t count = admission_missing(l->nodes[index].log, missing, MISSING_MAX), at;
+    for (uint32_t i = 0; i < count; i++)
+        for (uint32_t node = 0; node < c->world->options.nodes; node++)
+            if (control_log_is_member(c, ROOT_HOME, node) && l->nodes[node].log != NULL &&
+                admission_record_find(l->nodes[node].log, &missing[i], &at))
+                return true;
+    return false;
+}
+
 static bool node_agrees(struct control *c, uint32_t index, char *why, size_t capacity)
 {
     struct control_log *l = c->log;
     struct admission *first = l->nodes[ROOT_HOME].log, *log = l->nodes[index].log;
     const char *name = c->world->nodes[index].name;
     struct ppn_hash a = admission_digest(first), b = admission_digest(log);
-    if (!ppn_hash_equal(&a, &b) || admission_pending_count(log) > 0) {
-        snprintf(why, capacity, "%s has another log", name);
+    if (!ppn_hash_equal(&a, &b) || lags(c, index)) {
+        snprintf(why, capacity, "%s has another log; %u of %u entries pending", name,
+                 admission_pending_count(log), admission_entry_count(log));
         return false;
     }
     a = admission_members_digest(first);
