@@ -129,3 +129,54 @@ Test(gossip_fellow, one_answer_proves_no_link_good)
     cr_assert(lone_member(&lone, 1).state == GOSSIP_ALIVE);
     lone_close(&lone);
 }
+
+Test(gossip_fellow, where_all_are_bad_none_is)
+{
+    static struct lone_core lone;
+    uint32_t count = 0;
+    lone_meet(&lone, 4);
+    for (uint32_t step = 0; step < 6000; step++) {
+        lone_clear(&lone);
+        lone_wait(&lone, ppn_ms(50));
+        for (uint32_t of = 1; of < 4; of++) {
+            const struct lone_seen *ping = lone_sent(&lone, GOSSIP_PING, of);
+            struct gossip_packet ack = {.kind = GOSSIP_ACK};
+            if (ping == NULL || ++count % 6 != 0)
+                continue;
+            ack.probe = ping->packet.probe;
+            lone_packet(&lone, of, &ack);
+        }
+        for (subject = 1; subject < 4; subject++)
+            cr_assert(!said(&lone, GOSSIP_OPINION_DEGRADED));
+    }
+    lone_close(&lone);
+}
+
+Test(gossip_fellow, who_is_asked_about_one_that_others_reach_asks_on)
+{
+    static struct lone_core lone;
+    lone_meet(&lone, 4);
+    for (uint32_t tenth = 0; tenth < 100 || lone.core->probe_count > 0; tenth++) {
+        lone_clear(&lone);
+        lone_answer(&lone, 1, ppn_ms(50));
+        const struct lone_seen *check = lone_sent(&lone, GOSSIP_CHECK, 2);
+        if (check != NULL)
+            reached(&lone, 2, check->packet.probe);
+    }
+    cr_assert(lone_member(&lone, 1).path_degraded);
+    struct gossip_packet asked = {.kind = GOSSIP_CHECK, .probe = 77};
+    asked.of.check.subject = gossip_tag_of(&lone.ids[1]);
+    asked.of.check.epoch = asked.of.check.incarnation = 1;
+    lone_packet(&lone, 3, &asked);
+    lone_clear(&lone);
+    const struct lone_seen *check = NULL;
+    for (uint32_t i = 0; i < 50 && check == NULL; i++) {
+        lone_answer(&lone, 1, ppn_ms(10));
+        check = lone_sent(&lone, GOSSIP_CHECK, 2);
+    }
+    cr_assert(check != NULL);
+    reached(&lone, 2, check->packet.probe);
+    lone_answer(&lone, 1, ppn_ms(600));
+    cr_assert(!said(&lone, GOSSIP_OPINION_NO_ANSWER));
+    lone_close(&lone);
+}

@@ -137,6 +137,33 @@ Test(gossip_record, a_lost_store_is_learnt_again_from_peers)
     lone_close(&lone);
 }
 
+Test(gossip_record, one_packet_asks_for_one_epoch)
+{
+    struct lone_core lone;
+    lone_start(&lone, 3);
+    lone_clear(&lone);
+    struct gossip_packet packet = {.kind = GOSSIP_NEWS, .item_count = 2};
+    packet.items[0] = lone_life(&lone, 0, 8, 5, GOSSIP_STANDING_ALIVE);
+    packet.items[1] = lone_life(&lone, 0, 20, 1, GOSSIP_STANDING_ALIVE);
+    lone_packet(&lone, 1, &packet);
+    cr_assert(lone_count(&lone, GOSSIP_DO_PERSIST_EPOCH) == 1);
+    lone_close(&lone);
+}
+
+Test(gossip_record, peers_may_teach_a_lost_store_twice)
+{
+    struct lone_core lone;
+    lone_start(&lone, 3);
+    lone_item(&lone, 1, lone_life(&lone, 0, 8, 5, GOSSIP_STANDING_ALIVE));
+    struct gossip_event done = {.kind = GOSSIP_EVENT_EPOCH_PERSISTED, .epoch = 9};
+    cr_assert(lone_step(&lone, &done) == PPN_OK);
+    lone_clear(&lone);
+    lone_item(&lone, 2, lone_life(&lone, 0, 11, 2, GOSSIP_STANDING_ALIVE));
+    cr_assert(lone_count(&lone, GOSSIP_DO_CLONE) == 0);
+    cr_assert(lone_count(&lone, GOSSIP_DO_PERSIST_EPOCH) == 1);
+    lone_close(&lone);
+}
+
 Test(gossip_record, own_far_future_epoch_does_not_wrap)
 {
     struct lone_core lone;

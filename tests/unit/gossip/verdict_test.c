@@ -266,6 +266,51 @@ Test(gossip_verdict, a_bad_link_is_bad_until_its_accusers_say_otherwise)
     lone_close(&lone);
 }
 
+Test(gossip_verdict, a_new_epoch_is_judged_anew)
+{
+    static struct lone_core lone;
+    uint32_t observers[8];
+    lone_meet(&lone, 40);
+    uint32_t subject = with_eight_observers(&lone, observers);
+    all_say(&lone, observers, 5, subject, 1, GOSSIP_OPINION_DEGRADED);
+    all_say(&lone, observers, 5, subject, 1, GOSSIP_OPINION_NO_ANSWER);
+    lone_item(&lone, subject, lone_life(&lone, subject, 2, 1, GOSSIP_STANDING_ALIVE));
+    cr_assert(lone_member(&lone, subject).state == GOSSIP_ALIVE);
+    lone_close(&lone);
+}
+
+Test(gossip_verdict, a_case_that_nobody_renews_is_closed)
+{
+    static struct lone_core lone;
+    uint32_t observers[8];
+    lone_meet(&lone, 40);
+    uint32_t subject = with_eight_observers(&lone, observers);
+    uint16_t index = gossip_pool_node_find(lone.core->pool, gossip_tag_of(&lone.ids[subject]));
+    all_say(&lone, observers, 1, subject, 1, GOSSIP_OPINION_DEGRADED);
+    all_say(&lone, observers, 1, subject, 1, GOSSIP_OPINION_NO_ANSWER);
+    cr_assert(gossip_case_of(lone.core, index) != NULL);
+    answer_for(&lone, 0, 320000);
+    cr_assert(gossip_case_of(lone.core, index) == NULL);
+    lone_close(&lone);
+}
+
+Test(gossip_verdict, who_is_refused_hears_it_before_it_is_condemned)
+{
+    static struct lone_core lone;
+    lone_meet(&lone, 9);
+    lone_wait(&lone, ppn_ms(50));
+    lone_item(&lone, 2, lone_verdict(&lone, 2, 1, 1, 1, GOSSIP_OPINION_REFUSED));
+    lone_clear(&lone);
+    lone_item(&lone, 3, lone_verdict(&lone, 3, 1, 1, 1, GOSSIP_OPINION_REFUSED));
+    const struct lone_seen *news = lone_sent(&lone, GOSSIP_NEWS, 1);
+    cr_assert(news != NULL && news->packet.item_count == 2);
+    cr_assert(news->items[0] == GOSSIP_ITEM_VERDICT);
+    lone_item(&lone, 1, lone_life(&lone, 1, 1, 2, GOSSIP_STANDING_ALIVE));
+    lone_wait(&lone, ppn_ms(300));
+    cr_assert(lone_member(&lone, 1).state == GOSSIP_ALIVE);
+    lone_close(&lone);
+}
+
 Test(gossip_verdict, nobody_accuses_what_was_never_signed)
 {
     struct lone_core lone;
