@@ -9,7 +9,7 @@
  * items signed by anybody. A signature is good when its first byte is even, so that the fuzzer can
  * make either. The core must never break an assertion, and what it sends must fit a datagram. */
 
-enum { MEMBERS = 12, ROW_CAPACITY = 1024 };
+enum { MEMBERS = 40, ROW_CAPACITY = 1024 };
 
 struct input {
     const uint8_t *data;
@@ -206,12 +206,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (uint32_t i = 0; i < MEMBERS; i++)
         for (uint32_t j = 0; j < PPN_ID_SIZE; j++)
             play.ids[i].bytes[j] = (uint8_t)(i * 21 + j);
-    struct gossip_config config = {.self = play.ids[0], .crypto = {NULL, stub_sign, stub_verify}};
+    uint32_t members = byte(&play.in) % (MEMBERS + 1u);
+    uint8_t shape = byte(&play.in);
+    bool restore_first = shape % 4 == 0;
+    /* With three rings a dozen members are enough for each rule of who observes whom. */
+    struct gossip_config config = {.self = play.ids[0],
+                                   .observers = shape % 8 < 4 ? 3 : 0,
+                                   .crypto = {NULL, stub_sign, stub_verify}};
     play.core = gossip_init(&config, play.now, 1);
     if (play.core == NULL)
         return 0;
-    uint32_t members = byte(&play.in) % (MEMBERS + 1u);
-    bool restore_first = byte(&play.in) % 4 == 0;
     step(&play,
          &(struct gossip_event){
              .kind = GOSSIP_EVENT_MEMBERS, .nodes = play.ids, .count = members, .added = true});
