@@ -53,7 +53,9 @@
  * - A member that is bad, not gone, is said to be so once. An observer that knows it as lossy does
  *   not alternate between "gone" and "there" with each ping, and a deaf member that accuses all
  * whom it no longer hears is not answered by each of them: without that, ten bad members of a
- * thousand cost everybody three times the traffic.
+ * thousand cost everybody three times the traffic. A word that came through does not take it
+ * back, and it keeps a member out of placement only when more than half of its observers say it:
+ * two that do not reach each other are nobody's fault.
  * - Lost members are retried for ever, by whoever stands next to them on the rings, so every
  *   partition heals, and a pool that was switched off overnight finds itself again without a seed.
  *
