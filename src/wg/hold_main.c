@@ -48,7 +48,7 @@ static void become(pid_t holder, const sigset_t *before, char *const *argv)
     _exit(give_up(argv[0]));
 }
 
-/* Waits for one of `set`, at most until `end` unless it is 0; 0: the time is over. */
+/* Waits for one of `set`, at most until `end` unless that is NULL; 0: the time is over. */
 static int next_signal(const sigset_t *set, const struct timespec *end)
 {
     for (;;) {
